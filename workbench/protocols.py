@@ -1,0 +1,246 @@
+"""The contracts between rooms. Whatever has these methods fits; nothing has to inherit.
+
+Upper floors depend on lower ones only through what stands here: a reward that needs an encoder gets something with
+`Encoder`'s method, acting and learning hand rows to a `Recorder` and never see the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from workbench.trajectory import Call, Context, End, Group, Span, Step, Task, Tokens, Tree
+
+if TYPE_CHECKING:
+    from workbench.batch import Advantages, FlatBatch
+    from workbench.scores import Scores
+
+Json = Mapping[str, Any]
+
+
+# ---------------------------------------------------------------- rewards and credit
+
+
+class Reward(Protocol):
+    """A group in, one Scores for each of its trajectories out, in order."""
+
+    def __call__(self, group: Group) -> list[Scores]: ...
+
+
+class Credit(Protocol):
+    """Pure arithmetic from the rewards of groups to advantages."""
+
+    def __call__(self, batch: FlatBatch) -> Advantages: ...
+
+
+class Encoder(Protocol):
+    """Texts to unit rows."""
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, d], each row of length 1 (or 0 for an empty text)."""
+        ...
+
+
+# ---------------------------------------------------------------- environments and tools
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the environment answered to the calls of one turn."""
+
+    state: Any
+    calls: tuple[Call, ...]  # the same calls with hits, result or error filled in
+    observations: tuple[str, ...]  # one text a call, before the template frames it
+    reward: float = float("nan")  # native reward; NaN: the environment pays none here
+    end: End | None = None  # None: it goes on
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an environment allows."""
+
+    turns: int = 4  # turns in which tools may be called
+    observation_tokens: int | None = 500  # of one turn, framing included; None: no limit
+    final_turn: bool = True  # one more turn, tools off, after the last
+
+
+class Tool(Protocol):
+    """Something an agent may call. It answers many calls at once; a call it cannot answer raises ToolError
+    in `check`, or comes back with `error` set."""
+
+    name: str
+    description: str
+    parameters: Json  # JSON schema of the arguments
+
+    def __call__(self, calls: Sequence[Call]) -> list[Call]: ...
+
+    def render(self, call: Call) -> str:
+        """The text the agent is shown."""
+        ...
+
+
+class Environment(Protocol):
+    """States are values: `step` returns a new one and leaves the old usable, so that a trajectory can fork."""
+
+    limits: Limits
+
+    @property
+    def tools(self) -> Sequence[Tool]: ...
+
+    def reset(self, task: Task, rng: np.random.Generator) -> tuple[Any, str]:
+        """A state, and the first observation (``""`` where the question says it all)."""
+        ...
+
+    def step(self, state: Any, calls: Sequence[Call]) -> Outcome: ...
+
+
+# ---------------------------------------------------------------- engines and policies
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do. Asking for what is False raises CapabilityError."""
+
+    ids: bool = True  # ids in, ids and logprobs out
+    logprobs: bool = True
+    stop_strings: bool = True
+    seed: bool = True  # same seeds, same samples
+    score: bool = False  # logprobs of given continuations
+    entropy: bool = False
+    hidden_states: bool = False
+    logits_hook: bool = False
+    cache_across_turns: bool = False
+    trainable: bool = False  # the same weights can be trained in this process
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """One sampled continuation. ids_T int32, logprobs_T float32 under the sampling distribution."""
+
+    ids_T: np.ndarray
+    logprobs_T: np.ndarray
+    text: str
+    finish: str  # "stop" (a stop string), "eos" or "length"
+
+
+class Engine(Protocol):
+    """Samples token ids from token ids."""
+
+    name: str
+    capabilities: Capabilities
+    weights_version: int
+    tokenizer: Any
+
+    def generate(
+        self,
+        prompts: Sequence[np.ndarray],
+        *,
+        max_tokens: int,
+        temperature: float,
+        stop: Sequence[str],
+        seeds: Sequence[int],
+        keys: Sequence[str] = (),
+    ) -> list[Generation]:
+        """One continuation a prompt. `seeds`: one a prompt, so that a row does not depend on its neighbours.
+        `keys` name the conversations, for engines that keep a cache across turns. Temperature 0 is greedy."""
+        ...
+
+    def score(self, prompts: Sequence[np.ndarray], continuations: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """float32 [T] logprob of each continuation token, at temperature 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What a policy did: the sampled part of a step, before the environment answers."""
+
+    text: str
+    calls: tuple[Call, ...] = ()
+    spans: tuple[Span, ...] = ()
+    tokens: Tokens | None = None
+    answered: bool = False  # holds a final answer
+    valid: bool = True
+    finish: str = "stop"
+    context: Context | None = None  # set where it was sampled from other than previous + observation
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A trajectory so far, as a policy sees it."""
+
+    key: str  # trajectory id
+    task: Task
+    steps: tuple[Step, ...]
+    observation: str  # the newest
+    context: Context  # everything so far, as text and, for language models, as tokens
+    tools_off: bool = False  # the last turn: a call will not be answered
+
+
+class Policy(Protocol):
+    """Samples turns, many trajectories at a time."""
+
+    @property
+    def name(self) -> str:
+        """Name and weights version, as recorded with every step."""
+        ...
+
+    def start(self, task: Task, observation: str, environment: Environment) -> Context:
+        """The prompt."""
+        ...
+
+    def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]: ...
+
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+        """The observation as the agent will see it, cut to `limit` tokens. `outcome` None: the turn was invalid."""
+        ...
+
+
+class Sampler(Protocol):
+    """Draws trees, each yielded as soon as it is finished."""
+
+    def sample(
+        self,
+        policy: Policy,
+        environment: Environment,
+        tasks: Sequence[Task],
+        scorer: Reward | None,
+        rng: np.random.Generator,
+    ) -> Iterator[Tree]: ...
+
+
+# ---------------------------------------------------------------- recording
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Where acting and learning hand rows to. `workbench.open(path)` gives one that keeps them."""
+
+    def start_run(self, settings: Json, *, name: str | None = None) -> str:
+        """Open a run and return its name (given, or the next free one)."""
+        ...
+
+    def record_trees(self, trees: Sequence[Tree], *, run: str, update: int = 0) -> None: ...
+
+    def record_scores(
+        self,
+        trees: Sequence[Tree],
+        scores: Sequence[Sequence[Scores]],
+        *,
+        run: str,
+        update: int = 0,
+        reward: str = "{}",
+        version: str = "",
+    ) -> None:
+        """`reward`: its spec as JSON text; `version`: code version of the reward (see `workbench.spec`)."""
+        ...
+
+    def record_plan(self, plan: str, *, run: str, update: int) -> None:
+        """`plan`: spec as JSON text, in force from this update on."""
+        ...
+
+    def record_report(self, report: Json, *, run: str, update: int) -> None: ...
+
+    def end_run(self, run: str, status: str) -> None: ...
