@@ -1,0 +1,83 @@
+"""A key-value cache that lives across the turns of many trajectories at once.
+
+Rows have different lengths, so the cache is a grid of rows and columns with holes: each turn appends a block of
+columns, and a row marks which of them are its own. Positions count the marked columns only, so a hole changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+
+class GrowingLayer(DynamicLayer):
+    """Writes into a buffer that doubles, where DynamicLayer copies all it holds at every token."""
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self.length = 0
+        self.buffers = [state.new_empty(*state.shape[:-2], 0, state.shape[-1]) for state in (key_states, value_states)]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        stop = self.length + key_states.shape[-2]
+        if stop > self.buffers[0].shape[-2]:
+            self.buffers = [_grown(buffer, self.length, max(128, 2 * stop)) for buffer in self.buffers]
+        for buffer, state in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[..., self.length : stop, :] = state
+        self.length = stop
+        self.keys, self.values = (buffer[..., :stop, :] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        if self.is_initialized:
+            self.buffers = [buffer.index_select(0, indices) for buffer in self.buffers]
+            self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
+
+
+def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:
+    larger = buffer.new_empty(*buffer.shape[:-2], capacity, buffer.shape[-1])
+    larger[..., :length, :] = buffer[..., :length, :]
+    return larger
+
+
+class TurnCache:
+    """What a model has read of each conversation, by key."""
+
+    def __init__(self, config: object) -> None:
+        self.past = DynamicCache(config=config)
+        self.past.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in self.past.layers]
+        self.keys: list[str] = []
+        self.read: list[np.ndarray] = []  # ids in the cache, per row
+        self.marked_BL: torch.Tensor | None = None  # bool [B, L]: columns that belong to the row
+
+    def holds(self, keys: Sequence[str], prompts: Sequence[np.ndarray]) -> bool:
+        """True where every conversation is here and goes on from what was read."""
+        rows = {key: row for row, key in enumerate(self.keys)}
+        if not keys or any(key not in rows for key in keys):
+            return False
+        read = [self.read[rows[key]] for key in keys]
+        return all(len(p) > len(r) and np.array_equal(p[: len(r)], r) for p, r in zip(prompts, read, strict=True))
+
+    def keep(self, keys: Sequence[str]) -> None:
+        """Drop the rows of other conversations and put these in this order."""
+        if list(keys) == self.keys:
+            return
+        rows = {key: row for row, key in enumerate(self.keys)}
+        order = [rows[key] for key in keys]
+        if self.marked_BL is not None:
+            index = torch.tensor(order, device=self.marked_BL.device)
+            self.past.batch_select_indices(index)
+            self.marked_BL = self.marked_BL[index]
+        self.read = [self.read[row] for row in order]
+        self.keys = list(keys)
+
+    def mark(self, block_BT: torch.Tensor) -> None:
+        """Append a block of columns; True where the row owns the column."""
+        self.marked_BL = block_BT if self.marked_BL is None else torch.cat([self.marked_BL, block_BT], dim=1)

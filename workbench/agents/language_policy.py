@@ -1,0 +1,124 @@
+"""A language model as a policy: an engine that samples ids, and a template that reads and writes turns."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from workbench.agents.templates import TagTemplate, Template
+from workbench.protocols import Engine, Environment, Generation, Outcome, Prefix, Turn
+from workbench.trajectory import Context, Span, Task, Tokens
+
+
+@dataclass(frozen=True)
+class LanguagePolicy:
+    """Samples turns from an engine in the words of a template.
+
+    Ids sampled are the ids kept: text is decoded from them, and the context only ever grows by the sampled ids and
+    the encoded observation, so nothing is tokenised twice.
+    """
+
+    engine: Engine
+    template: Template = TagTemplate()
+    temperature: float = 1.0  # 0: greedy
+    turn_tokens: int = 500  # most tokens of one turn
+
+    @property
+    def name(self) -> str:
+        return f"{self.engine.name}@{self.engine.weights_version}"
+
+    def at(self, temperature: float) -> LanguagePolicy:
+        """The same policy at another temperature."""
+        return replace(self, temperature=temperature)
+
+    def start(self, task: Task, observation: str, environment: Environment) -> Context:
+        text = self.template.prompt(task, environment.tools, observation, self.engine.tokenizer)
+        return Context(text, Tokens.foreign(self._encode(text)))
+
+    def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
+        """One turn a prefix, all sampled in one batch."""
+        generations = self.engine.generate(
+            [prefix.context.tokens.ids_T for prefix in prefixes if prefix.context.tokens is not None],
+            max_tokens=self.turn_tokens,
+            temperature=self.temperature,
+            stop=self.template.stops,
+            seeds=seeds,
+            keys=[prefix.key for prefix in prefixes],
+        )
+        return [self._turn(generation) for generation in generations]
+
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+        """The observation as it enters the context. Where it is longer than `limit` tokens its body is cut, so that
+        the closing tag stays (the published loop cuts that too)."""
+        tokenizer = self.engine.tokenizer
+        head, body, tail = self.template.observation(
+            outcome, tools_off_next=tools_off_next, eos_sampled=turn.finish == "eos", tokenizer=tokenizer
+        )
+        ids = self._encode(head + body + tail)
+        if limit is None or len(ids) <= limit:
+            return Context(head + body + tail, Tokens.foreign(ids))
+        tail_ids = self._encode(tail)
+        kept = [*self._encode(head + body)[: max(0, limit - len(tail_ids))], *tail_ids]
+        return Context(tokenizer.decode(kept, clean_up_tokenization_spaces=False), Tokens.foreign(kept))
+
+    def _encode(self, text: str) -> list[int]:
+        return self.engine.tokenizer.encode(text, add_special_tokens=False)
+
+    def _turn(self, generation: Generation) -> Turn:
+        parsed = self.template.parse(generation.text)
+        places = [edge for _, start, stop in parsed.spans for edge in (start, stop)]
+        tokens_at = self._ends.locate(generation, places)
+        spans = tuple(
+            Span(name, generation.text[start:stop], tokens_at[start][0], tokens_at[stop][1])
+            for name, start, stop in parsed.spans
+        )
+        return Turn(
+            text=generation.text,
+            calls=parsed.calls,
+            spans=spans,
+            tokens=Tokens.sampled(generation.ids_T, generation.logprobs_T),
+            answered=parsed.answered,
+            valid=parsed.valid,
+            finish=generation.finish,
+        )
+
+    @cached_property
+    def _ends(self) -> TokenEnds:
+        return TokenEnds(self.engine.tokenizer)
+
+
+class TokenEnds:
+    """Finds the tokens that hold given characters of a decoded text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.bytes_V: list[int] | None = None
+        if "ByteLevel" in repr(getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", "")):
+            added = {i: len(token.content.encode()) for i, token in tokenizer.added_tokens_decoder.items()}
+            pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+            self.bytes_V = [added.get(i, len(piece or "")) for i, piece in enumerate(pieces)]  # a character a byte
+
+    def locate(self, generation: Generation, characters: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """For each character position: (token that holds it, tokens needed to reach it)."""
+        text = generation.text
+        ends = self._ends_in_bytes(generation)
+        found = {}
+        for character in characters:
+            before = len(text[:character].encode())
+            found[character] = bisect.bisect_right(ends, before), bisect.bisect_left(ends, before) + (before > 0)
+        return found
+
+    def _ends_in_bytes(self, generation: Generation) -> list[int]:
+        ids = generation.ids_T.tolist()
+        if self.bytes_V is not None:
+            ends = np.cumsum([self.bytes_V[i] for i in ids]).tolist()
+            whole = len(generation.text.encode())
+            if ends and whole in (ends[-1], ends[-2] if len(ends) > 1 else 0):  # a final eos is not in the text
+                return ends
+        decode = self.tokenizer.decode
+        return [len(decode(ids[: n + 1], clean_up_tokenization_spaces=False).encode()) for n in range(len(ids))]

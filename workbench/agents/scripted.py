@@ -1,0 +1,54 @@
+"""Scripted agents: the same engine and policy contracts, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.errors import CapabilityError
+from workbench.protocols import Capabilities, Generation
+
+Script = Callable[[str, np.random.Generator], str]
+"""From the text so far (prompt and all turns) to the next turn's text."""
+
+
+class ScriptedEngine:
+    """Answers with what `script` says, tokenised by `tokenizer`; every logprob is 0 (it never had a choice).
+
+    Args:
+        script: text so far and an rng (from the row's seed) to the turn's text.
+        tokenizer: any tokenizer of transformers; the one of the model that is to learn from the turns.
+    """
+
+    capabilities = Capabilities(score=False)
+    weights_version = 0
+
+    def __init__(self, script: Script, tokenizer: Any, *, name: str = "script") -> None:
+        self.script, self.tokenizer, self.name = script, tokenizer, name
+
+    def generate(
+        self,
+        prompts: Sequence[np.ndarray],
+        *,
+        max_tokens: int,
+        temperature: float,
+        stop: Sequence[str],
+        seeds: Sequence[int],
+        keys: Sequence[str] = (),
+    ) -> list[Generation]:
+        """One scripted turn a prompt, cut at `max_tokens`."""
+        generations = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            text = self.tokenizer.decode(prompt, clean_up_tokenization_spaces=False)
+            turn = self.script(text, np.random.default_rng(seed))
+            ids = self.tokenizer.encode(turn, add_special_tokens=False)
+            finish = "length" if len(ids) > max_tokens else "stop" if any(s in turn for s in stop) else "eos"
+            kept = np.array(ids[:max_tokens], np.int32)
+            text = self.tokenizer.decode(kept, clean_up_tokenization_spaces=False)
+            generations.append(Generation(kept, np.zeros(len(kept), np.float32), text, finish))
+        return generations
+
+    def score(self, prompts: Sequence[np.ndarray], continuations: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise CapabilityError("a script has no probabilities; score with a language-model engine")

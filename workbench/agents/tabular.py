@@ -1,0 +1,119 @@
+"""A policy small enough to check by hand: features to a softmax over named actions.
+
+It yields real steps of one pseudo-token each (the id is the action's number), so rewards, credit, losses, samplers and
+the training run treat it like a language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from workbench.errors import SettingError
+from workbench.protocols import Environment, Outcome, Prefix, Turn
+from workbench.trajectory import Call, Context, Span, Task, Tokens, Trajectory
+
+Action = Callable[[Prefix], Call | str]
+"""From the trajectory so far to a tool call, or to the text of a final answer."""
+
+
+class TabularPolicy:
+    """Softmax over actions with one row of logits a feature.
+
+    Args:
+        actions: what can be done, by name, in a fixed order.
+        features: from a prefix to the table's row (any hashable), or to a vector [d] of numbers for a linear policy.
+        width: d, for a linear policy; None for a table, whose rows appear as they are met.
+        temperature: of sampling; 0 is greedy.
+        rows: most different features a table can hold.
+    """
+
+    def __init__(
+        self,
+        actions: Mapping[str, Action],
+        features: Callable[[Prefix], Hashable | np.ndarray],
+        *,
+        width: int | None = None,
+        temperature: float = 1.0,
+        rows: int = 1024,
+        label: str = "table",
+    ) -> None:
+        if not actions:
+            raise SettingError("a TabularPolicy needs at least one action")
+        self.actions, self.features, self.temperature, self.label = dict(actions), features, temperature, label
+        self.width, self.weights_version = width, 0
+        self.row_of: dict[Hashable, int] = {}
+        self.table = torch.nn.Parameter(torch.zeros(rows if width is None else width, len(actions)))
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}@{self.weights_version}"
+
+    def at(self, temperature: float) -> TabularPolicy:
+        """The same table (shared, not copied) at another temperature."""
+        other = TabularPolicy(
+            self.actions, self.features, width=self.width, temperature=temperature, label=self.label
+        )
+        other.row_of, other.table, other.weights_version = self.row_of, self.table, self.weights_version
+        return other
+
+    def weights_changed(self) -> None:
+        self.weights_version += 1
+
+    def probabilities(self, prefix: Prefix) -> dict[str, float]:
+        """Probability of each action, at temperature 1."""
+        with torch.no_grad():
+            row_A = self._logits([prefix])[0].softmax(-1)
+        return dict(zip(self.actions, row_A.tolist(), strict=True))
+
+    def start(self, task: Task, observation: str, environment: Environment) -> Context:
+        return Context(task.question + observation, Tokens.foreign([]))
+
+    def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
+        with torch.no_grad():
+            logits_BA = self._logits(prefixes).double()
+            logprobs_BA = (logits_BA / (self.temperature or 1.0)).log_softmax(-1).numpy()
+        if self.temperature == 0:
+            chosen = logits_BA.argmax(-1).tolist()
+        else:
+            uniform = [np.random.Generator(np.random.Philox(seed)).random() for seed in seeds]
+            below_BA = np.exp(logprobs_BA).cumsum(-1)
+            chosen = [int((row < u * row[-1]).sum()) for row, u in zip(below_BA, uniform, strict=True)]
+        return [self._turn(p, a, logprobs_BA[b, a]) for b, (p, a) in enumerate(zip(prefixes, chosen, strict=True))]
+
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+        return Context("".join(outcome.observations) if outcome else "", Tokens.foreign([]))
+
+    def trajectory_logits(self, trajectory: Trajectory) -> torch.Tensor:
+        """float [S, A] with gradient: logits, at temperature 1, of every action before each step."""
+        return self._logits(_prefixes(trajectory))
+
+    def _turn(self, prefix: Prefix, action: int, logprob: float) -> Turn:
+        name, make = list(self.actions.items())[action]
+        done = make(prefix)
+        tokens = Tokens.sampled([action], [logprob])
+        if isinstance(done, Call):
+            return Turn(text=name, calls=(done,), spans=(Span("query", done.query, 0, 1),), tokens=tokens)
+        return Turn(text=name, spans=(Span("answer", done, 0, 1),), tokens=tokens, answered=True)
+
+    def _logits(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
+        features = [self.features(prefix) for prefix in prefixes]
+        if self.width is not None:
+            return torch.as_tensor(np.stack(features), dtype=torch.float32) @ self.table
+        numbers = [self.row_of.setdefault(feature, len(self.row_of)) for feature in features]
+        if len(self.row_of) > len(self.table):
+            raise SettingError(
+                f"the table is full: more than {len(self.table)} different features were met. Use fewer features, or "
+                "a linear policy (width=...)"
+            )
+        return self.table[torch.tensor(numbers, dtype=torch.long)]
+
+
+def _prefixes(trajectory: Trajectory) -> list[Prefix]:
+    """What the policy saw before each step."""
+    steps = trajectory.steps
+    observed = ["", *(step.observation for step in steps)]
+    empty = Context("", None)
+    return [Prefix(trajectory.id, trajectory.task, steps[:s], observed[s], empty) for s in range(len(steps))]

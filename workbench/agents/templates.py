@@ -1,0 +1,243 @@
+"""Templates: how a turn is written and read.
+
+A template turns a task into a prompt, a turn's text into calls and spans, and an outcome into the text that is
+appended. It never sees token ids; `LanguagePolicy` does the encoding. Both templates are append-only: every context
+is the one before, the turn, and the observation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Protocol
+
+from workbench.errors import CapabilityError
+from workbench.protocols import Outcome, Tool
+from workbench.spec import part
+from workbench.trajectory import Call, Task
+
+SEARCH_R1_INSTRUCTION = (
+    "Answer the given question. You must conduct reasoning inside <think> and </think> first every time you get new "
+    "information. After reasoning, if you find you lack some knowledge, you can call a search engine by "
+    "<search> query </search> and it will return the top searched results between <information> and </information>. "
+    "You can search as many times as you want. If you find no further external knowledge needed, you can directly "
+    "provide the answer inside <answer> and </answer>, without detailed illustrations. For example, "
+    "<answer> Beijing </answer>. Question: {question}\n"
+)
+"""Search-R1's prompt (arXiv:2503.09516, Table 1). It holds one example answer."""
+
+SEARCH_R1_INVALID = (
+    "\nMy previous action is invalid. If I want to search, I should put the query between <search> and </search>. "
+    "If I want to give the final answer, I should put the answer between <answer> and </answer>. Let me try again.\n"
+)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A turn read. Spans are (name, first character, end character), of the content between the tags."""
+
+    calls: tuple[Call, ...] = ()
+    spans: tuple[tuple[str, int, int], ...] = ()
+    answered: bool = False
+    valid: bool = True
+
+
+class Template(Protocol):
+    """How one family of agents writes."""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings that end a turn; kept in the turn."""
+        ...
+
+    def prompt(self, task: Task, tools: Sequence[Tool], observation: str, tokenizer: Any) -> str: ...
+
+    def parse(self, text: str) -> Parsed: ...
+
+    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
+        """The turn that says this: the inverse of `parse`, for demonstrations and scripts."""
+        ...
+
+    def observation(
+        self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
+    ) -> tuple[str, str, str]:
+        """Head, body and tail of what is appended; only the body may be cut. `outcome` None: an invalid turn."""
+        ...
+
+
+def stripped(text: str, start: int, stop: int) -> tuple[int, int]:
+    """The same stretch without white space at its ends."""
+    inner = text[start:stop]
+    start += len(inner) - len(inner.lstrip())
+    return start, max(start, start + len(inner.strip()))
+
+
+@part
+class TagTemplate:
+    """Search-R1's tags: ``<think>``, ``<search>``, ``<information>``, ``<answer>``.
+
+    The first complete ``<search>`` or ``<answer>`` block of a turn decides; a turn with neither is invalid and is
+    answered by a fixed sentence. A turn ends at the first closing tag of either (the published loop samples on to the
+    length limit and cuts there afterwards, which differs only for nested, malformed tags).
+    Source: Search-R1 (arXiv:2503.09516), ``generation.py``.
+    """
+
+    _: KW_ONLY
+    instruction: str = SEARCH_R1_INSTRUCTION  # holds {question}
+    think: str = "think"
+    search: str = "search"
+    information: str = "information"
+    answer: str = "answer"
+    invalid_notice: str = SEARCH_R1_INVALID
+    last_turn_notice: str = ""  # appended to the observation before the turn in which tools are off (StepSearch)
+    chat: bool = False  # True: the prompt is a user message in the tokenizer's chat template
+    tool: str = "search"  # the tool that a search block calls
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return f"</{self.search}>", f"</{self.answer}>"
+
+    def prompt(self, task: Task, tools: Sequence[Tool], observation: str, tokenizer: Any) -> str:
+        question = task.question.strip()
+        question = question if question.endswith("?") else question + "?"
+        text = self.instruction.replace("{question}", question) + observation
+        if not self.chat:
+            return text
+        return chat_text(tokenizer, [{"role": "user", "content": text}])
+
+    def parse(self, text: str) -> Parsed:
+        action = re.search(rf"<({re.escape(self.search)}|{re.escape(self.answer)})>(.*?)</\1>", text, re.DOTALL)
+        end = action.start() if action else len(text)
+        thoughts = re.finditer(rf"<{re.escape(self.think)}>(.*?)</{re.escape(self.think)}>", text[:end], re.DOTALL)
+        spans = tuple(("think", *stripped(text, *match.span(1))) for match in thoughts)
+        if action is None:
+            return Parsed(spans=spans, valid=False)
+        start, stop = stripped(text, *action.span(2))
+        if action.group(1) == self.answer:
+            return Parsed(spans=(*spans, ("answer", start, stop)), answered=True)
+        call = Call(self.tool, {"query": text[start:stop]})
+        return Parsed(calls=(call,), spans=(*spans, ("query", start, stop)))
+
+    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
+        action = f"<{self.search}>{query}</{self.search}>" if answer is None else f"<{self.answer}>{answer}</{self.answer}>"
+        return f"<{self.think}>{thought}</{self.think}>\n{action}"
+
+    def observation(
+        self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
+    ) -> tuple[str, str, str]:
+        notice = self.last_turn_notice if tools_off_next else ""
+        if outcome is None:
+            return "", self.invalid_notice, notice
+        return f"\n\n<{self.information}>", "".join(outcome.observations), f"</{self.information}>\n\n{notice}"
+
+
+@part
+class ToolCallTemplate:
+    """Chat messages with tool calls: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, several a turn.
+
+    The final answer is a turn without a call; where it holds ``<answer>`` tags, what stands between them, else the
+    whole text after the thought. Prompt and observations are written with the tokenizer's own chat template; the
+    observation is what that template puts between the assistant's text and the next turn.
+    """
+
+    _: KW_ONLY
+    instruction: str = (
+        "Answer the question. Use the tools to find what you do not know, one step at a time. When you are sure, "
+        "reply with a short answer inside <answer> and </answer>.\n\nTools:\n{tools}\n\n"
+        'Call a tool like this: <tool_call>{"name": "search", "arguments": {"query": "..."}}</tool_call>'
+    )
+    invalid_notice: str = "That tool call could not be read: write JSON with a name and arguments."
+    last_turn_notice: str = "No more tool calls are possible. Answer now."
+    think: str = "think"
+    reply_role: str = "user"  # "tool" where the model's chat template knows it
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return "</tool_call>", "</answer>"
+
+    def prompt(self, task: Task, tools: Sequence[Tool], observation: str, tokenizer: Any) -> str:
+        described = "\n".join(
+            json.dumps({"name": t.name, "description": t.description, "parameters": dict(t.parameters)}) for t in tools
+        )
+        messages = [
+            {"role": "system", "content": self.instruction.replace("{tools}", described)},
+            {"role": "user", "content": task.question.strip() + (f"\n\n{observation}" if observation else "")},
+        ]
+        return chat_text(tokenizer, messages)
+
+    def parse(self, text: str) -> Parsed:
+        thoughts = list(re.finditer(rf"<{re.escape(self.think)}>(.*?)</{re.escape(self.think)}>", text, re.DOTALL))
+        spans: list[tuple[str, int, int]] = [("think", *stripped(text, *m.span(1))) for m in thoughts]
+        calls: list[Call] = []
+        valid = True
+        for match in re.finditer(r"<tool_call>(.*?)</tool_call>", text, re.DOTALL):
+            call = _read_call(match.group(1))
+            valid &= call is not None
+            if call is not None:
+                calls.append(call)
+                spans.append(("query", *stripped(text, *match.span(1))))
+        if calls or not valid or "<tool_call>" in text:
+            return Parsed(tuple(calls), tuple(spans), valid=valid and bool(calls))
+        answer = re.search(r"<answer>(.*?)(</answer>|$)", text, re.DOTALL)
+        start, stop = answer.span(1) if answer else (thoughts[-1].end() if thoughts else 0, len(text))
+        start, stop = stripped(text, start, stop)
+        return Parsed(spans=(*spans, ("answer", start, stop)), answered=start < stop, valid=start < stop)
+
+    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
+        said = f"<{self.think}>{thought}</{self.think}>\n" if thought else ""
+        if answer is not None:
+            return f"{said}<answer>{answer}</answer>"
+        call = json.dumps({"name": "search", "arguments": {"query": query}}, ensure_ascii=False)
+        return f"{said}<tool_call>{call}</tool_call>"
+
+    def observation(
+        self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
+    ) -> tuple[str, str, str]:
+        body = self.invalid_notice if outcome is None else "\n".join(outcome.observations)
+        notice = f"\n{self.last_turn_notice}" if tools_off_next and self.last_turn_notice else ""
+        head, tail = _between_turns(tokenizer, self.reply_role)
+        eos = tokenizer.eos_token or ""
+        if eos_sampled and head.startswith(eos):
+            head = head[len(eos) :]  # the turn already ends with it
+        return head, body, notice + tail
+
+
+def chat_text(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+    """The messages and the opening of the assistant's turn, in the tokenizer's chat template.
+
+    Raises:
+        CapabilityError: the tokenizer has no chat template.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise CapabilityError(
+            "this tokenizer has no chat template; use TagTemplate() without chat=True, or give the tokenizer one "
+            "(tokenizer.chat_template = ...)"
+        )
+    return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+
+
+def _between_turns(tokenizer: Any, role: str) -> tuple[str, str]:
+    """What the chat template writes between the assistant's text and a reply, and between the reply and the next turn."""
+    turn, reply = "\u2045turn\u2046", "\u2045reply\u2046"
+    text = chat_text(
+        tokenizer,
+        [{"role": "user", "content": "?"}, {"role": "assistant", "content": turn}, {"role": role, "content": reply}],
+    )
+    if text.count(turn) != 1 or text.count(reply) != 1:
+        raise CapabilityError(f"the chat template does not keep an assistant turn and a {role!r} reply as they are")
+    after = text[text.index(turn) + len(turn) :]
+    head, tail = after.split(reply)
+    return head, tail
+
+
+def _read_call(text: str) -> Call | None:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return None
+    arguments = data.get("arguments", {})
+    return Call(data["name"], arguments) if isinstance(arguments, dict) else None

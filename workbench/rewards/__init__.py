@@ -1,0 +1,39 @@
+"""Rewards: what a rollout is paid, and why. Arithmetic on trajectories, numpy only.
+
+`reward.py` holds the contract, `compose.py`, `gates.py` and `reduce.py` what composes rewards, `place.py` where they
+land among the tokens, `end_rule.py` what each end is paid. The others hold the rewards themselves.
+"""
+
+from workbench.rewards.answers import ExactMatch, TokenF1
+from workbench.rewards.compose import WeightedSum
+from workbench.rewards.end_rule import EndCase, EndRule
+from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
+from workbench.rewards.formats import FormatTable, WellFormed
+from workbench.rewards.gates import Gate, Product
+from workbench.rewards.place import Placed, place
+from workbench.rewards.queries import SearchKeyMatch
+from workbench.rewards.reduce import Clip, ReduceSteps
+from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
+
+__all__ = [
+    "Clip",
+    "CoverageGain",
+    "EndCase",
+    "EndRule",
+    "ExactMatch",
+    "FormatTable",
+    "FunctionReward",
+    "Gate",
+    "Named",
+    "Placed",
+    "Product",
+    "ReduceSteps",
+    "RepeatedDocuments",
+    "Reward",
+    "SearchKeyMatch",
+    "TokenF1",
+    "WeightedSum",
+    "WellFormed",
+    "place",
+    "reward_of",
+]

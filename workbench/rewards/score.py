@@ -1,0 +1,33 @@
+"""`score`: a reward over trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.errors import ScoreError
+from workbench.protocols import Reward
+from workbench.scores import Scores
+from workbench.trajectory import Tree
+
+
+def score(trees: Sequence[Tree], reward: Reward) -> list[list[Scores]]:
+    """Score every trajectory, group by group.
+
+    Returns:
+        For each tree, one Scores a trajectory in the tree's order.
+
+    Raises:
+        ScoreError: the reward gave another number of scores than the group has trajectories.
+        MissingGold: a task lacks what the reward needs.
+    """
+    return [_score_tree(tree, reward) for tree in trees]
+
+
+def _score_tree(tree: Tree, reward: Reward) -> list[Scores]:
+    by_id: dict[str, Scores] = {}
+    for group in tree.groups():
+        scores = reward(group)
+        if len(scores) != len(group):
+            raise ScoreError(f"{reward!r} gave {len(scores)} scores for a group of {len(group)}")
+        by_id.update({trajectory.id: one for trajectory, one in zip(group, scores, strict=True)})
+    return [by_id[trajectory.id] for trajectory in tree]

@@ -1,0 +1,32 @@
+"""Similarity of texts by shared words, rare words counting more."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+_WORD = re.compile(r"\b\w\w+\b")
+
+
+def tfidf_cosines(text: str, references: Sequence[str]) -> np.ndarray:
+    """float64 [n] in [0, 1]: TF-IDF cosine of `text` with each reference, the weights fitted on just these texts.
+
+    As scikit-learn's TfidfVectorizer with its defaults: lower case, words of two or more characters,
+    idf = ln((1 + texts) / (1 + texts with the word)) + 1, rows of length 1. A text without words is like nothing.
+    """
+    counts = [Counter(_WORD.findall(one.lower())) for one in (text, *references)]
+    documents = Counter(word for count in counts for word in count)
+    idf = {word: math.log((1 + len(counts)) / (1 + df)) + 1 for word, df in documents.items()}
+    rows = [{word: tf * idf[word] for word, tf in count.items()} for count in counts]
+    lengths = [math.sqrt(sum(weight * weight for weight in row.values())) for row in rows]
+    return np.array([_cosine(rows[0], row, lengths[0] * length) for row, length in zip(rows[1:], lengths[1:], strict=True)])
+
+
+def _cosine(one: dict[str, float], other: dict[str, float], lengths: float) -> float:
+    if not lengths:
+        return 0.0
+    return min(1.0, sum(weight * other[word] for word, weight in one.items() if word in other) / lengths)

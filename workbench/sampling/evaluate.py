@@ -1,0 +1,75 @@
+"""`evaluate`: how well a policy does on tasks it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.evaluation import bootstrap_interval
+from workbench.protocols import Environment, Policy, Reward
+from workbench.rewards import ExactMatch, score
+from workbench.sampling.rollout import rollout
+from workbench.trajectory import Task, Tree
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of `samples` rollouts on each of P tasks."""
+
+    trees: list[Tree]
+    values_PG: np.ndarray  # float64, reward units; NaN unscored
+    hops_P: np.ndarray  # int
+
+    @property
+    def mean(self) -> float:
+        """Mean over tasks of the mean over samples."""
+        return float(np.nanmean(self.values_PG))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Bootstrap over tasks."""
+        return bootstrap_interval(np.nanmean(self.values_PG, axis=1), level=level)
+
+    def by_hops(self) -> dict[int, float]:
+        """Mean for each number of hops."""
+        return {int(h): float(np.nanmean(self.values_PG[self.hops_P == h])) for h in np.unique(self.hops_P)}
+
+    def hops(self, least: int, most: int = 99) -> float:
+        """Mean over the tasks with `least` to `most` hops."""
+        return float(np.nanmean(self.values_PG[(self.hops_P >= least) & (self.hops_P <= most)]))
+
+    @property
+    def searches(self) -> float:
+        """Tool calls a rollout."""
+        rollouts = [trajectory for tree in self.trees for trajectory in tree]
+        return sum(len(step.calls) for t in rollouts for step in t.steps) / max(len(rollouts), 1)
+
+    def __repr__(self) -> str:
+        low, high = self.interval()
+        hops = ", ".join(f"{h} hop {value:.2f}" for h, value in self.by_hops().items())
+        return f"Evaluation({self.mean:.3f} [{low:.3f}, {high:.3f}], {hops}, {self.searches:.1f} searches, {len(self.trees)} tasks)"
+
+
+def evaluate(
+    policy: Any,
+    tasks: Sequence[Task],
+    environment: Environment,
+    *,
+    reward: Reward | None = None,
+    temperature: float = 0.0,
+    samples: int = 1,
+    seed: int = 0,
+    progress: bool = True,
+) -> Evaluation:
+    """Roll out and score by a trajectory-level reward (default exact match).
+
+    Args:
+        policy: evaluated at `temperature`, 0 greedy; its own temperature is left alone.
+        samples: rollouts a task.
+    """
+    at: Policy = policy.at(temperature)
+    trees = rollout(at, tasks, environment, group_size=samples, seed=seed, progress=progress)
+    values = [[one.total for one in tree] for tree in score(trees, reward or ExactMatch())]
+    return Evaluation(trees, np.array(values, dtype=np.float64), np.array([tree.task.hops for tree in trees]))

@@ -1,0 +1,213 @@
+"""Learners: logprobs with gradient for the tokens that a policy drew.
+
+A learner stands between the loss and a policy, so that a language model and a table train through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from workbench.agents.language_policy import LanguagePolicy
+from workbench.agents.tabular import TabularPolicy
+from workbench.errors import CapabilityError
+from workbench.training.rows import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """logp_T and, where asked for, entropy_T (nats) of the trained tokens of some rows, rows in order."""
+
+    logp_T: torch.Tensor
+    entropy_T: torch.Tensor | None = None
+
+
+class Learner(Protocol):
+    """What a run needs of a policy."""
+
+    def parameters(self) -> list[torch.nn.Parameter]: ...
+
+    def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood: ...
+
+    def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
+        """logp_T of each micro-batch under the reference weights, no gradient."""
+        ...
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The trained tensors by name."""
+        ...
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None: ...
+
+    def notes(self) -> dict[str, Any]:
+        """What else must be kept to load the state: plain JSON data."""
+        ...
+
+    def load_notes(self, notes: dict[str, Any]) -> None: ...
+
+    def updated(self) -> None:
+        """Tell the sampler that the weights changed."""
+        ...
+
+
+def learner_for(policy: Any, *, keep_reference: bool = False) -> Learner:
+    """The learner of a policy.
+
+    Raises:
+        CapabilityError: the policy's weights are not in this process (a script, a remote model).
+    """
+    if isinstance(policy, TabularPolicy):
+        return TabularLearner(policy, keep_reference)
+    if isinstance(policy, LanguagePolicy) and policy.engine.capabilities.trainable:
+        return LanguageLearner(policy, keep_reference)
+    raise CapabilityError(
+        f"{type(policy).__name__} {getattr(policy, 'name', '')!r} cannot be trained here: its weights are not in this "
+        "process. Trainable are TabularPolicy and LanguagePolicy over a TransformersEngine"
+    )
+
+
+class LanguageLearner:
+    """A causal language model. Only the hidden states of trained tokens go through the language-model head, in fp32."""
+
+    def __init__(self, policy: LanguagePolicy, keep_reference: bool) -> None:
+        self.engine: Any = policy.engine
+        self.model = self.engine.model
+        self.temperature = policy.temperature or 1.0
+        self.adapter = hasattr(self.model, "disable_adapter")  # a peft model: the reference is the bare model
+        self._head_alone = _head_alone(self.model)
+        self._reference: dict[str, torch.Tensor] | None = None
+        if keep_reference and not self.adapter:
+            self._reference = {name: tensor.clone() for name, tensor in self.state().items()}
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
+        ids_BT, train_BT = _padded(rows, self.model.device)
+        at_B, at_T = train_BT[:, 1:].nonzero(as_tuple=True)  # the logits of a token stand one place before it
+        logits_TV = self._logits(ids_BT, at_B, at_T) / self.temperature
+        logprobs_TV = logits_TV.log_softmax(-1)
+        logp_T = logprobs_TV.gather(1, ids_BT[at_B, at_T + 1, None])[:, 0]
+        entropy_T = -(logprobs_TV.exp() * logprobs_TV).sum(-1) if entropy else None
+        return Likelihood(logp_T, entropy_T)
+
+    def _logits(self, ids_BT: torch.Tensor, at_B: torch.Tensor, at_T: torch.Tensor) -> torch.Tensor:
+        """float32 [T, V] at the given places. Rows are padded on the right, which a causal model never looks at."""
+        if not self._head_alone:
+            return self.model(input_ids=ids_BT).logits[at_B, at_T].float()
+        bare = _bare(self.model)
+        hidden_TD = bare.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state[at_B, at_T]
+        return bare.get_output_embeddings()(hidden_TD).float()
+
+    @torch.no_grad()
+    def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
+        with self._as_reference():
+            return [self.likelihood(rows).logp_T for rows in batches]
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[None]:
+        if self.adapter:
+            with self.model.disable_adapter():
+                yield
+            return
+        if self._reference is None:
+            raise CapabilityError("this run keeps no reference weights; its loss has no KL term")
+        now = {name: tensor.clone() for name, tensor in self.state().items()}
+        self.load_state(self._reference)
+        try:
+            yield
+        finally:
+            self.load_state(now)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(state[name])
+
+    def notes(self) -> dict[str, Any]:
+        return {}
+
+    def load_notes(self, notes: dict[str, Any]) -> None:
+        pass
+
+    def updated(self) -> None:
+        self.engine.weights_changed()
+
+
+class TabularLearner:
+    """A table of logits. Its own tokens are one a step, so a row's trained tokens are its trained steps."""
+
+    def __init__(self, policy: TabularPolicy, keep_reference: bool) -> None:
+        self.policy = policy
+        self._reference = policy.table.detach().clone() if keep_reference else None
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [self.policy.table]
+
+    def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
+        logits = [self.policy.trajectory_logits(row.trajectory)[row.step_T[row.train_T].tolist()] for row in rows]
+        logprobs_TA = torch.cat(logits).log_softmax(-1)
+        taken_T = torch.tensor(np.concatenate([row.tokens.ids_T[row.train_T] for row in rows])).long()
+        entropy_T = -(logprobs_TA.exp() * logprobs_TA).sum(-1) if entropy else None
+        return Likelihood(logprobs_TA.gather(1, taken_T[:, None])[:, 0], entropy_T)
+
+    @torch.no_grad()
+    def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
+        if self._reference is None:
+            raise CapabilityError("this run keeps no reference weights; its loss has no KL term")
+        now = self.policy.table.detach().clone()
+        self.policy.table.copy_(self._reference)
+        logps = [self.likelihood(rows).logp_T for rows in batches]
+        self.policy.table.copy_(now)
+        return logps
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"table": self.policy.table.detach()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        self.policy.table.copy_(state["table"])
+
+    def notes(self) -> dict[str, Any]:
+        return {"features": [list(f) if isinstance(f, tuple) else f for f in self.policy.row_of]}
+
+    def load_notes(self, notes: dict[str, Any]) -> None:
+        features = [tuple(f) if isinstance(f, list) else f for f in notes["features"]]
+        self.policy.row_of.clear()
+        self.policy.row_of.update({feature: row for row, feature in enumerate(features)})
+
+    def updated(self) -> None:
+        self.policy.weights_changed()
+
+
+def _padded(rows: Sequence[Row], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(row) for row in rows)
+    ids_BT = np.zeros((len(rows), width), np.int64)
+    train_BT = np.zeros((len(rows), width), bool)
+    for b, row in enumerate(rows):
+        ids_BT[b, : len(row)] = row.tokens.ids_T
+        train_BT[b, : len(row)] = row.train_T
+    return torch.from_numpy(ids_BT).to(device), torch.from_numpy(train_BT).to(device)
+
+
+def _bare(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@torch.no_grad()
+def _head_alone(model: Any) -> bool:
+    """Whether the head applied to the decoder's last hidden state gives the model's logits (no scaling, no cap)."""
+    bare = _bare(model)
+    ids = torch.arange(1, 9, device=model.device)[None] % bare.config.get_text_config().vocab_size
+    whole = model(input_ids=ids).logits
+    alone = bare.get_output_embeddings()(bare.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
+    return torch.allclose(whole, alone, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,25 @@
+"""Low-rank adapters, for models too large to train whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.agents.transformers_engine import TransformersEngine
+
+
+def add_lora(
+    engine: TransformersEngine, *, rank: int = 16, alpha: float = 32.0, targets: str | Sequence[str] = "all-linear"
+) -> TransformersEngine:
+    """Freeze the engine's model and train adapters of `rank` beside its linear layers instead (peft; Hu et al. 2021,
+    arXiv:2106.09685). The reference of a KL term is then the model without them.
+
+    Returns:
+        The same engine; it samples with the adapters from now on.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    chosen = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=chosen, task_type="CAUSAL_LM")
+    engine.model = get_peft_model(engine.model, config).eval()
+    engine.weights_changed()
+    return engine

@@ -1,0 +1,116 @@
+"""`train` and `resume`: from a policy, tasks and a reward to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import SettingError
+from workbench.protocols import Environment, Policy, Recorder
+from workbench.training.checkpoint import load_checkpoint
+from workbench.training.method import DrGRPO, Method
+from workbench.training.plan import Optimiser, Plan
+from workbench.training.run import Run
+from workbench.trajectory import Task
+
+
+def train(
+    policy: Policy,
+    tasks: Sequence[Task],
+    environment: Environment,
+    reward: Any,
+    *,
+    method: Method | None = None,
+    updates: int = 50,
+    tasks_per_update: int = 8,
+    optimiser: Optimiser | None = None,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+    name: str | None = None,
+    checkpoints: str | Path | None = None,
+    checkpoint_every: int = 10,
+    **plan: Any,
+) -> Run:
+    """Prepare a run; nothing happens until it is iterated, finished or started.
+
+    Args:
+        policy: trained in place. For a large model wrap its engine first: ``add_lora(policy.engine)``.
+        reward: what is paid, see `workbench.rewards`.
+        method: sampler, credit and loss; default `DrGRPO`.
+        updates: optimiser updates to do.
+        tasks_per_update: tasks drawn an update; rollouts = this x the method's group size.
+        recorder: a store; rollouts, scores, plans and reports go there, checkpoints into its folder.
+        checkpoints: folder for checkpoints; default the recorder's.
+        checkpoint_every: updates between checkpoints (one is always made at the end); 0: only at the end.
+        plan: further fields of `Plan` (end_rule, micro_batch_tokens).
+
+    Raises:
+        CapabilityError: the policy's weights are not in this process.
+        SettingError: no tasks, or a setting that makes no sense.
+    """
+    if getattr(policy, "temperature", 1.0) == 0:
+        raise SettingError("a greedy policy (temperature 0) explores nothing; train policy.at(1.0)")
+    made = Plan.of(
+        method or DrGRPO(),
+        tasks,
+        reward,
+        optimiser=optimiser or Optimiser(),
+        tasks_per_update=tasks_per_update,
+        **plan,
+    )
+    folder = Path(checkpoints) if checkpoints is not None else None
+    return Run(
+        policy,
+        environment,
+        made,
+        updates=updates,
+        seed=seed,
+        recorder=recorder,
+        name=name,
+        folder=folder,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def resume(
+    checkpoint: str | Path,
+    policy: Policy,
+    tasks: Sequence[Task],
+    environment: Environment,
+    *,
+    updates: int | None = None,
+    recorder: Recorder | None = None,
+    checkpoint_every: int = 10,
+) -> Run:
+    """A new run that goes on from a checkpoint, to the same numbers as if it had never stopped.
+
+    Args:
+        checkpoint: a folder such as ``lab/checkpoints/r1/update-00020``.
+        policy: with the weights that the first run began with; they are brought to the checkpoint's.
+        tasks: the same as then.
+        updates: total, counted from the first run's start; default as planned then.
+
+    Raises:
+        SettingError: other tasks or other base weights.
+    """
+    saved = load_checkpoint(checkpoint)
+    state = saved.state
+    run = Run(
+        policy,
+        environment,
+        Plan.from_spec(state["plan"], tasks),
+        updates=state["updates"] if updates is None else updates,
+        seed=state["seed"],
+        recorder=recorder,
+        folder=saved.folder.parent if recorder is None else None,
+        checkpoint_every=checkpoint_every,
+    )
+    if run.base != state["base"]:
+        raise SettingError(
+            f"the checkpoint continues from base weights {state['base']}, the policy given has {run.base}; load the "
+            f"policy that run {state['run']!r} began with ({state['policy']})"
+        )
+    run.restore(saved)
+    run.base = state["base"]
+    return run
