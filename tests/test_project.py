@@ -11,11 +11,15 @@ import socket
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+
+from workbench import spec
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
     ("widgets",),
-    ("cli", "demo", "papers", "adapters", "workbench", "widgets.app"),
+    ("cli", "demo", "main_job", "papers", "adapters", "workbench", "widgets.app"),
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 
@@ -55,10 +59,14 @@ def name_of(path: Path, root: Path) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
 def imports(path: Path, root: Path) -> Iterator[tuple[int, str]]:
     """Line and full name of everything that `path` imports, inside functions and for type checkers too."""
     package = path.relative_to(root).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -173,7 +181,7 @@ def test_every_name_of_workbench_resolves():
 
 def test_every_public_module_says_what_it_is_for():
     public = [path for path in sources(ROOT) if not path.stem.startswith("_") or path.stem == "__init__"]
-    silent = [path for path in public if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [path for path in public if path.read_text() and not ast.get_docstring(tree_of(path))]
     assert not silent, f"without a docstring: {silent}"
 
 
@@ -185,6 +193,15 @@ def modules_with_examples() -> list[str]:
 @pytest.mark.parametrize("module", modules_with_examples())
 def test_examples_in_docstrings_are_true(module: str):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+def test_the_code_in_contributing_runs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spec, "PARTS", dict(spec.PARTS))  # its parts are examples: other tests shall not meet them
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 4
+    page = types.ModuleType("contributing")
+    for block in blocks:
+        exec(compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True), page.__dict__)
 
 
 def test_a_test_that_reaches_for_the_network_fails():
@@ -207,6 +224,26 @@ def test_environment_yml_installs_this_project_on_the_same_python():
     [entry] = pip["pip"]  # the project itself with an extra, so that every other bound stands in pyproject.toml alone
     extra = re.fullmatch(r"-e \.\[(\w+)\]", entry)
     assert extra and extra[1] in project()["optional-dependencies"]
+
+
+def plain(name: str) -> str:
+    """A distribution's name as indexes compare it, without extras and bounds."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ]", name)[0]).lower()
+
+
+def test_whatever_is_imported_is_declared():
+    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    declared = {plain(name) for group in groups for name in group}
+    shipped_by = packages_distributions()
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    for path in [*sources(ROOT), *tests]:
+        for line, module in imports(path, ROOT):
+            top = module.split(".")[0]
+            if top not in {"workbench", "widgets", "tests", *sys.stdlib_module_names}:
+                names = {plain(name) for name in shipped_by.get(top, [top])}
+                assert names & declared, (
+                    f"{path.relative_to(ROOT)}:{line} imports {top}; pyproject.toml does not list it"
+                )
 
 
 def test_duckdb_and_its_extensions_are_of_one_version():

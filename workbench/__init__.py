@@ -1,0 +1,61 @@
+"""A workbench for people who design rewards for LLM search agents.
+
+``import workbench as wb`` is quick: what needs torch, duckdb or a search index is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "workbench.trajectory": "Call Context End Group Hit Origin Span Step SubQuestion Task Tokens Trajectory Tree",
+    "workbench.scores": "Level Part Scores Status",
+    "workbench.batch": "Advantages FlatBatch flat_batch",
+    "workbench.protocols": "Limits Outcome",
+    "workbench.spec": "part",
+    "workbench.text": "normalize_answer",
+    "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
+    "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
+    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Placed Product ReduceSteps "
+    "RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards.expression": "read_reward",
+    "workbench.rewards.score": "score",
+    "workbench.credit": "BatchBaseline GroupAdvantage LeaveOneOut",
+    "workbench.credit.advantages": "advantages",
+    "workbench.agents.language_policy": "LanguagePolicy",
+    "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
+    "workbench.agents.tabular": "TabularPolicy",
+    "workbench.agents.templates": "TagTemplate ToolCallTemplate",
+    "workbench.agents.transformers_engine": "TransformersEngine",
+    "workbench.sampling.evaluate": "evaluate",
+    "workbench.sampling.group": "GroupSampler",
+    "workbench.sampling.rollout": "rollout",
+    "workbench.training.lora": "add_lora",
+    "workbench.training.losses": "KL PolicyLoss",
+    "workbench.training.method": "DAPO GRPO RLOO DrGRPO Method",
+    "workbench.training.plan": "Optimiser Plan",
+    "workbench.training.run": "Run",
+    "workbench.training.sft": "sft",
+    "workbench.training.train": "resume train",
+    "workbench.demo": "demo",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+_HOME["open"] = "workbench.store"
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    module = importlib.import_module(_HOME[name])
+    value = getattr(module, "open_store" if name == "open" else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -36,14 +36,18 @@ def part(cls: type[T]) -> type[T]:
     return made
 
 
-def to_spec(value: Any) -> Any:
+def to_spec(value: Any, *, loose: bool = False) -> Any:
     """Plain JSON data that `from_spec` turns back into an equal value.
 
+    Args:
+        loose: what cannot be stored (a function, a model) stands as its repr, ``{"unstored": "..."}``, which can be
+            read by a person and not brought back.
+
     Raises:
-        SettingError: a setting holds something that is neither a part nor plain data (a function, a model).
+        SettingError: a setting holds something that is neither a part nor plain data, and `loose` is False.
     """
     if dataclasses.is_dataclass(value) and PARTS.get(type(value).__name__) is type(value):
-        fields = {f.name: to_spec(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        fields = {f.name: to_spec(getattr(value, f.name), loose=loose) for f in dataclasses.fields(value) if f.init}
         return {"part": type(value).__name__, **fields}
     if isinstance(value, enum.Enum):
         return value.value
@@ -52,11 +56,13 @@ def to_spec(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple | list):
-        return [to_spec(item) for item in value]
+        return [to_spec(item, loose=loose) for item in value]
     if isinstance(value, frozenset):
         return sorted(to_spec(item) for item in value)
     if isinstance(value, Mapping):
-        return {str(key): to_spec(item) for key, item in value.items()}
+        return {str(key): to_spec(item, loose=loose) for key, item in value.items()}
+    if loose:
+        return {"unstored": repr(value)}
     raise SettingError(
         f"{type(value).__name__} cannot be stored as a setting: {value!r}. Allowed are parts (classes made with "
         "@part), numbers, texts, booleans, None, and tuples or mappings of these"
@@ -68,12 +74,14 @@ def from_spec(spec: Any) -> Any:
 
     Raises:
         UnknownName: the spec names a part that no imported module defines.
-        SettingError: the part has no such setting (the spec is from another version).
+        SettingError: the part has no such setting (the spec is from another version), or it could not be stored.
     """
     if isinstance(spec, list):
         return tuple(from_spec(item) for item in spec)
     if not isinstance(spec, dict):
         return spec
+    if "unstored" in spec:
+        raise SettingError(f"{spec['unstored']} was a function or object that cannot be stored; give it again")
     if "part" not in spec:
         return {key: from_spec(item) for key, item in spec.items()}
     name = spec["part"]
@@ -86,9 +94,9 @@ def from_spec(spec: Any) -> Any:
     return PARTS[name](**settings)
 
 
-def dumps(value: Any) -> str:
+def dumps(value: Any, *, loose: bool = False) -> str:
     """The spec of `value` as one line of JSON, keys sorted, so that equal values give equal text."""
-    return json.dumps(to_spec(value), sort_keys=True, ensure_ascii=False)
+    return json.dumps(to_spec(value, loose=loose), sort_keys=True, ensure_ascii=False)
 
 
 def loads(text: str) -> Any:

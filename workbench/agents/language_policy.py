@@ -38,7 +38,7 @@ class LanguagePolicy:
 
     def start(self, task: Task, observation: str, environment: Environment) -> Context:
         text = self.template.prompt(task, environment.tools, observation, self.engine.tokenizer)
-        return Context(text, Tokens.foreign(self._encode(text)))
+        return Context(text, Tokens.foreign(self.encode(text)))
 
     def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
         """One turn a prefix, all sampled in one batch."""
@@ -50,7 +50,7 @@ class LanguagePolicy:
             seeds=seeds,
             keys=[prefix.key for prefix in prefixes],
         )
-        return [self._turn(generation) for generation in generations]
+        return [self.turn(generation) for generation in generations]
 
     def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
         """The observation as it enters the context. Where it is longer than `limit` tokens its body is cut, so that
@@ -59,17 +59,19 @@ class LanguagePolicy:
         head, body, tail = self.template.observation(
             outcome, tools_off_next=tools_off_next, eos_sampled=turn.finish == "eos", tokenizer=tokenizer
         )
-        ids = self._encode(head + body + tail)
+        ids = self.encode(head + body + tail)
         if limit is None or len(ids) <= limit:
             return Context(head + body + tail, Tokens.foreign(ids))
-        tail_ids = self._encode(tail)
-        kept = [*self._encode(head + body)[: max(0, limit - len(tail_ids))], *tail_ids]
+        tail_ids = self.encode(tail)
+        kept = [*self.encode(head + body)[: max(0, limit - len(tail_ids))], *tail_ids]
         return Context(tokenizer.decode(kept, clean_up_tokenization_spaces=False), Tokens.foreign(kept))
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, nothing added."""
         return self.engine.tokenizer.encode(text, add_special_tokens=False)
 
-    def _turn(self, generation: Generation) -> Turn:
+    def turn(self, generation: Generation) -> Turn:
+        """A generation read by the template."""
         parsed = self.template.parse(generation.text)
         places = [edge for _, start, stop in parsed.spans for edge in (start, stop)]
         tokens_at = self._ends.locate(generation, places)

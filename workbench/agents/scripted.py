@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from workbench.agents.language_policy import LanguagePolicy
+from workbench.agents.templates import Template
 from workbench.errors import CapabilityError
-from workbench.protocols import Capabilities, Generation
+from workbench.protocols import Capabilities, Environment, Generation, Outcome, Prefix, Turn
+from workbench.trajectory import Context, Task
 
 Script = Callable[[str, np.random.Generator], str]
 """From the text so far (prompt and all turns) to the next turn's text."""
@@ -52,3 +55,43 @@ class ScriptedEngine:
 
     def score(self, prompts: Sequence[np.ndarray], continuations: Sequence[np.ndarray]) -> list[np.ndarray]:
         raise CapabilityError("a script has no probabilities; score with a language-model engine")
+
+
+class ScriptedPolicy:
+    """Writes turns that a function of the trajectory so far decides: demonstrations, baselines, tests.
+
+    Its tokens count as sampled with logprob 0, so its trajectories can be trained on by `sft`.
+
+    Args:
+        decide: from the prefix and an rng to the turn's text; `template.write` makes one from a thought and an action.
+        tokenizer: of the model that is to learn from the turns.
+    """
+
+    def __init__(
+        self,
+        decide: Callable[[Prefix, np.random.Generator], str],
+        tokenizer: Any,
+        template: Template,
+        *,
+        name: str = "script",
+    ) -> None:
+        self.decide, self.name = decide, name
+        self._words = LanguagePolicy(ScriptedEngine(lambda text, rng: text, tokenizer), template)
+
+    def at(self, temperature: float) -> ScriptedPolicy:
+        """Itself: a script has no temperature."""
+        return self
+
+    def start(self, task: Task, observation: str, environment: Environment) -> Context:
+        return self._words.start(task, observation, environment)
+
+    def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
+        return [self._act(prefix, np.random.default_rng(seed)) for prefix, seed in zip(prefixes, seeds, strict=True)]
+
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+        return self._words.observe(turn, outcome, limit, tools_off_next=tools_off_next)
+
+    def _act(self, prefix: Prefix, rng: np.random.Generator) -> Turn:
+        text = self.decide(prefix, rng)
+        ids = np.array(self._words.encode(text), np.int32)
+        return self._words.turn(Generation(ids, np.zeros(len(ids), np.float32), text, "stop"))

@@ -121,8 +121,8 @@ class TagTemplate:
         return Parsed(calls=(call,), spans=(*spans, ("query", start, stop)))
 
     def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
-        action = f"<{self.search}>{query}</{self.search}>" if answer is None else f"<{self.answer}>{answer}</{self.answer}>"
-        return f"<{self.think}>{thought}</{self.think}>\n{action}"
+        tag, content = (self.search, query) if answer is None else (self.answer, answer)
+        return f"<{self.think}> {thought} </{self.think}>\n<{tag}> {content} </{tag}>"
 
     def observation(
         self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any

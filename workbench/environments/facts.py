@@ -29,15 +29,19 @@ class Entity:
     aliases: tuple[str, ...] = ()
 
 
-NOT_COUNTRIES = frozenset(
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+NOT_COUNTRIES = _codes(
     "AI AN AQ AS AW AX BL BM BQ BV CC CK CS CW CX EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF MO MP MQ MS NC "
-    "NF NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VA VG VI WF XK YT".split()
+    "NF NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VA VG VI WF XK YT"
 )
 """Territories, former states and places whose standing is disputed."""
-NO_CAPITAL = frozenset("BI BO GQ IL KZ LK NR SZ YE ZA".split())  # several, moved or disputed
-NO_CURRENCY = frozenset("BG BY HT LS ZW".split())  # changed lately, or two in use
-NO_LANGUAGE = frozenset("BF BI ER ET IQ ML MR NE NZ SO SS ZA".split())  # changed lately, or CLDR lists one of several
-NO_YEAR = frozenset("He Be Co Nd Y Os Ir Pt Se Rn Fm Es No Th Lv".split())  # the source's date or place is disputed
+NO_CAPITAL = _codes("BI BO GQ IL KZ LK NR SZ YE ZA")  # several, moved or disputed
+NO_CURRENCY = _codes("BG BY HT LS ZW")  # changed lately, or two in use
+NO_LANGUAGE = _codes("BF BI ER ET IQ ML MR NE NZ SO SS ZA")  # changed lately, or CLDR lists one of several
+NO_YEAR = _codes("He Be Co Nd Y Os Ir Pt Se Rn Fm Es No Th Lv")  # the source's date or place is disputed
 DISCOVERY_COUNTRIES = frozenset(
     ("Austria", "Denmark", "France", "Germany", "Italy", "Russia", "Spain", "Sweden", "Switzerland", "United States")
 )
@@ -203,7 +207,7 @@ class _Map:
         return _known({"country": _country_name(self.countries[country]) if country in self.countries else ""})
 
     def names(self) -> set[str]:
-        return {_key(_country_name(row)) for row in self.countries.values()} | {_key(name) for name in self.states.values()}
+        return {_key(name) for name in (*map(_country_name, self.countries.values()), *self.states.values())}
 
 
 def _unambiguous(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

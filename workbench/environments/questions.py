@@ -10,9 +10,24 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 WITH_ARTICLE = frozenset(
-    "Bahamas|Central African Republic|Comoros|Democratic Republic of the Congo|Dominican Republic|Gambia|Maldives|"
-    "Marshall Islands|Netherlands|Philippines|Republic of the Congo|Seychelles|Solomon Islands|United Arab Emirates|"
-    "United Kingdom|United States".split("|")
+    (
+        "Bahamas",
+        "Central African Republic",
+        "Comoros",
+        "Democratic Republic of the Congo",
+        "Dominican Republic",
+        "Gambia",
+        "Maldives",
+        "Marshall Islands",
+        "Netherlands",
+        "Philippines",
+        "Republic of the Congo",
+        "Seychelles",
+        "Solomon Islands",
+        "United Arab Emirates",
+        "United Kingdom",
+        "United States",
+    )
 )
 
 FIRST_SENTENCE = {
@@ -24,9 +39,7 @@ FIRST_SENTENCE = {
     "currency": "{name} is a currency.",
     "element": "{name} is a chemical element.",
 }
-IN_FIRST_SENTENCE = frozenset(
-    (("city", "country"), ("city", "state"), ("airport", "city"), ("county", "state"))
-)
+IN_FIRST_SENTENCE = frozenset((("city", "country"), ("city", "state"), ("airport", "city"), ("county", "state")))
 SENTENCES = {
     ("currency", "country"): "It is used in {value}.",
     ("element", "country"): "It was discovered in {value}.",
@@ -34,11 +47,23 @@ SENTENCES = {
 }
 
 ASKS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("country", "capital"): ("What is the capital of {x}?", "Which city is the capital of {x}?", "Name the capital of {x}."),
-    ("country", "currency"): ("What is the currency of {x}?", "Which currency is used in {x}?", "Name the currency of {x}."),
+    ("country", "capital"): (
+        "What is the capital of {x}?",
+        "Which city is the capital of {x}?",
+        "Name the capital of {x}.",
+    ),
+    ("country", "currency"): (
+        "What is the currency of {x}?",
+        "Which currency is used in {x}?",
+        "Name the currency of {x}.",
+    ),
     ("country", "language"): ("What is the official language of {x}?", "Which language is official in {x}?"),
     ("country", "calling code"): ("What is the calling code of {x}?", "Which calling code does {x} have?"),
-    ("city", "country"): ("In which country does {x} lie?", "Which country does {x} belong to?", "Name the country of {x}."),
+    ("city", "country"): (
+        "In which country does {x} lie?",
+        "Which country does {x} belong to?",
+        "Name the country of {x}.",
+    ),
     ("city", "state"): ("In which US state does {x} lie?", "Which US state does {x} belong to?"),
     ("city", "population"): ("What is the population of {x}?", "How large is the population of {x}?"),
     ("airport", "city"): ("Which city does {x} serve?", "What city is served by {x}?", "Name the city of {x}."),

@@ -97,7 +97,7 @@ def _call_tool(tool: Tool, calls: Sequence[Call]) -> list[Call]:
         answered = list(tool(calls))
         if len(answered) != len(calls) or not all(isinstance(call, Call) for call in answered):
             raise ToolError(f"{tool.name} must answer {len(calls)} calls with as many, got {str(answered)[:200]}")
-    except (ToolError, OSError) as error:  # the tool as a whole is out of order
+    except (ToolError, ConnectionError, TimeoutError) as error:  # the tool as a whole is out of order
         answered = [_failed(call, error) for call in calls]
     except Exception as error:  # one call may have tripped it: the others get another try
         answered = [_failed(calls[0], error)] if len(calls) == 1 else [_call_tool(tool, [call])[0] for call in calls]

@@ -8,18 +8,20 @@ Source: FictionalHot of ReSeek (arXiv:2510.00568), made there by a language mode
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable
 from random import Random
 
 from workbench.environments.world import LEADS_TO, Chain, Page, World, make_page, make_task
 from workbench.trajectory import Task
 
-KEPT_WORDS = frozenset("Airport International Regional Municipal County Parish City and of the de thousand feet".split())
+KEPT_WORDS = frozenset(
+    ("Airport", "International", "Regional", "Municipal", "County", "Parish", "City", "and", "of", "the", "de")
+    + ("thousand", "feet")
+)
 """Words of a name that say what kind of thing it is, or only join."""
 
-_ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kh kr pl sh sk st th tr".split()
-_VOWELS = "a e i o u a e i o ai ia ou".split()
+_ONSETS = [*"bcdfghjklmnprstvwz", "br", "ch", "cl", "dr", "fl", "gr", "kh", "kr", "pl", "sh", "sk", "st", "th", "tr"]
+_VOWELS = [*"aeiouaeio", "ai", "ia", "ou"]
 _CODAS = ["", "", "", "", "l", "m", "n", "r", "s", "t", "k", "nd", "rt", "x"]
 _WORD = re.compile(r"[A-Za-z]+|\d+")
 
@@ -53,7 +55,7 @@ class _Renamer:
     def __init__(self, world: World, seed: int) -> None:
         self._rng = Random(seed)
         self._new: dict[tuple[str, str], str] = {}
-        self._used: dict[str, set[str]] = defaultdict(set)
+        self._names: set[str] = set()
         self._words = {word for page in world.pages for word in _WORD.findall(f"{page.title} {page.text}")}
 
     def __call__(self, kind: str, relation: str, value: str) -> str:
@@ -69,9 +71,10 @@ class _Renamer:
     def _once(self, space: str, old: str, make: Callable[[str], str]) -> str:
         if (space, old) not in self._new:
             new = make(old)
-            while new in self._used[space] or new == old:
+            while new == old or new in self._names:
                 new = make(old)
-            self._used[space].add(new)
+            if space == "name":
+                self._names.add(new)
             self._new[space, old] = new
         return self._new[space, old]
 

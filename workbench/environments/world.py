@@ -161,12 +161,13 @@ def _choose(chains: Sequence[Chain], count: int, rng: Random) -> list[Chain]:
 # ---------------------------------------------------------------- tasks
 
 
-def make_task(chain: Chain, by_title: Mapping[str, Page], prefix: str = "", wording: str = "") -> Task:
-    """The task of a chain. `wording` seeds the forms of its questions; the chain's id by default."""
-    rng = Random(wording or chain.id)
-    subs = tuple(_sub_question(page, relation, by_title, rng) for page, relation in zip(chain.pages, chain.path, strict=True))
+def make_task(chain: Chain, by_title: Mapping[str, Page]) -> Task:
+    """The task of a chain; its id also draws the forms of its questions."""
+    rng = Random(chain.id)
+    hops = zip(chain.pages, chain.path, strict=True)
+    subs = tuple(_sub_question(page, relation, by_title, rng) for page, relation in hops)
     return Task(
-        id=prefix + chain.id,
+        id=chain.id,
         question=question(chain.kinds, chain.pages[0].title, chain.path, rng),
         golds=subs[-1].golds,
         gold_pages=frozenset(page.id for page in chain.pages),
@@ -231,11 +232,13 @@ def task_from_json(row: Mapping[str, Any]) -> Task:
         sets = {"golds": tuple(row.get("golds", ())), "gold_pages": frozenset(row.get("gold_pages", ()))}
         return Task(**{**row, **sets, "sub_questions": tuple(subs), "rubrics": tuple(row.get("rubrics", ()))})
     except (KeyError, TypeError) as error:
-        raise FormatError(f"no task: {error}; needed are id and question, and the fields of Task: {dict(row)}") from error
+        raise FormatError(
+            f"not a task ({error}); a row holds the fields of Task, at least id, question: {row}"
+        ) from error
 
 
 def write_world(world: World, folder: str | Path, prefix: str = "") -> None:
-    """Write `<prefix>corpus.jsonl.gz`, `<prefix>tasks.jsonl.gz` and `<prefix>test_tasks.jsonl.gz`, the same bytes each time."""
+    """Write corpus.jsonl.gz, tasks.jsonl.gz and test_tasks.jsonl.gz, each name after `prefix`; same world, same bytes."""
     rows = {
         "pages": [asdict(page) for page in world.pages],
         "tasks": [task_to_json(task) for task in world.tasks],

@@ -1,0 +1,15 @@
+"""Evaluation: intervals, retrieval metrics, efficiency, and what the terms of a reward do."""
+
+from workbench.evaluation.efficiency import efficiency_report
+from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
+from workbench.evaluation.retrieval_metrics import retrieval_metrics
+from workbench.evaluation.terms import term_report
+
+__all__ = [
+    "Interval",
+    "bootstrap_interval",
+    "efficiency_report",
+    "retrieval_metrics",
+    "term_report",
+    "wilson_interval",
+]

@@ -84,7 +84,8 @@ class SearchIndex:
         except ValueError as error:
             raise SettingError(f"no stop words by the name {stopwords!r}: {error}") from error
         bm25 = bm25s.BM25(k1=k1, b=b)
-        bm25.index(tokens, create_empty_token=False, show_progress=progress)
+        with np.errstate(invalid="ignore"):  # pages without a single word: 0 words / 0 on average
+            bm25.index(tokens, create_empty_token=False, show_progress=progress)
         return cls(bm25, kept, [page.id for page in kept], {"k1": k1, "b": b, "stopwords": left_out})
 
     def save(self, folder: str | Path) -> Path:

@@ -69,8 +69,8 @@ class RemoteIndex:
             said = error.read(500).decode("utf-8", "replace")
             raise ToolError(f"{self.url} answered {error.code} {error.reason}: {said}") from error
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            raise ToolError(f"no answer from {self.url} within {self.timeout_s} s ({reason}); is it running?") from error
+            why = getattr(error, "reason", error)
+            raise ToolError(f"no answer from {self.url} within {self.timeout_s} s ({why}); is it running?") from error
         except ValueError as error:
             raise FormatError(f"{self.url} answered something that is not JSON: {error}") from error
         result = reply.get("result") if isinstance(reply, dict) else None

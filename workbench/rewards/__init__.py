@@ -14,6 +14,7 @@ from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import SearchKeyMatch
 from workbench.rewards.reduce import Clip, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
+from workbench.rewards.score import score
 
 __all__ = [
     "Clip",
@@ -36,4 +37,5 @@ __all__ = [
     "WellFormed",
     "place",
     "reward_of",
+    "score",
 ]

@@ -62,7 +62,7 @@ def _paid(batch: FlatBatch, pay_N: np.ndarray) -> FlatBatch:
     private_S = _rows_through(batch) == 1
     paid_N = ~np.isnan(pay_N)
     if not private_S[batch.leaf_N[paid_N]].all():
-        raise ScoreError("a trajectory that EndRule pays ends on a step that others go through; keep its pay (pay=None)")
+        raise ScoreError("a trajectory that EndRule pays ends on a step that others go through; use pay=None there")
     replaced_S = np.zeros(len(batch.parent_S), dtype=bool)
     replaced_S[batch.leaf_N[paid_N]] = True
     for steps in reversed(batch.steps_by_depth[1:]):

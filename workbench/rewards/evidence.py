@@ -96,6 +96,7 @@ def gold_items(task: Task, by: str) -> list[tuple[str, ...]]:
     Raises:
         MissingGold: it has none.
     """
+    items: list[tuple[str, ...]]
     if by == "id":
         items = [(page,) for page in sorted(task.gold_pages)]
     elif by == "similarity":

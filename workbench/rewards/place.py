@@ -52,7 +52,7 @@ def place(scores: Scores, trajectory: Trajectory, at: str | None = None) -> np.n
         MissingTokens: a step was imported as text, or the trajectory has no own token.
     """
     if scores.parts:
-        return sum(one.weight * place(one.scores, trajectory, one.place) for one in scores.parts)
+        return np.sum([one.weight * place(one.scores, trajectory, one.place) for one in scores.parts], axis=0)
     values_X, tokens_X, shares_X = landing(scores.level, at or "", trajectory)
     rewards_T = np.zeros(int(own_counts(trajectory).sum()))
     np.add.at(rewards_T, tokens_X, np.nan_to_num(scores.values_S)[values_X] * shares_X)

@@ -48,7 +48,7 @@ class SearchKeyMatch(Reward):
     def score(self, trajectory: Trajectory) -> Scores:
         hops = [question.queries for question in trajectory.task.sub_questions if question.queries]
         if not hops:
-            raise MissingGold(f"no sub-question of task {trajectory.task.id!r} carries queries; SearchKeyMatch needs one")
+            raise MissingGold(f"task {trajectory.task.id!r} has no sub-question with queries; SearchKeyMatch needs one")
         queries = [query for step in trajectory.steps for query in step.queries]
         if not queries:
             return Scores.trajectory(0.0, "no search")

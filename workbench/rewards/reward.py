@@ -108,7 +108,7 @@ class Reward:
                 raise LevelError(f"{self!r} compares siblings: give it a Group, not the one trajectory {group.id!r}")
             return self._checked(self.score(group), group)
         if not isinstance(group, Group):
-            raise LevelError(f"a reward scores a Group or a Trajectory, got {type(group).__name__}; a tree has .groups()")
+            raise LevelError(f"a reward scores a Group or a Trajectory, got {type(group).__name__}; see Tree.groups()")
         scores = self.score_group(group)
         if len(scores) != len(group):
             raise ScoreError(f"{self!r} gave {len(scores)} scores for a group of {len(group)}; give one a trajectory")
@@ -124,12 +124,12 @@ class Reward:
 
     def _checked(self, scores: Scores, trajectory: Trajectory) -> Scores:
         if not isinstance(scores, Scores):
-            raise ScoreError(f"{self!r} returned {type(scores).__name__}; return Scores.trajectory(x) or Scores.steps([...])")
+            raise ScoreError(f"{self!r} returned {type(scores).__name__}; see Scores.trajectory and Scores.steps")
         if scores.level != self.level:
             raise ScoreError(f"{self!r} declares level {self.level} and returned level {scores.level}")
         wanted = length_of(self.level, trajectory)
         if len(scores) != wanted:
-            raise ScoreError(f"{self!r} gave {len(scores)} values for {trajectory.id!r}; level {self.level} has {wanted}")
+            raise ScoreError(f"{self!r} gave {trajectory.id!r} {len(scores)} values; level {self.level} has {wanted}")
         return scores
 
     # ------------------------------------------------------------ algebra

@@ -23,7 +23,8 @@ def tfidf_cosines(text: str, references: Sequence[str]) -> np.ndarray:
     idf = {word: math.log((1 + len(counts)) / (1 + df)) + 1 for word, df in documents.items()}
     rows = [{word: tf * idf[word] for word, tf in count.items()} for count in counts]
     lengths = [math.sqrt(sum(weight * weight for weight in row.values())) for row in rows]
-    return np.array([_cosine(rows[0], row, lengths[0] * length) for row, length in zip(rows[1:], lengths[1:], strict=True)])
+    others = zip(rows[1:], lengths[1:], strict=True)
+    return np.array([_cosine(rows[0], row, lengths[0] * length) for row, length in others])
 
 
 def _cosine(one: dict[str, float], other: dict[str, float], lengths: float) -> float:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from workbench.evaluation import bootstrap_interval
-from workbench.protocols import Environment, Policy, Reward
-from workbench.rewards import ExactMatch, score
+from workbench.protocols import Environment, Policy, Recorder, Reward
+from workbench.rewards import ExactMatch
+from workbench.rewards.score import score
 from workbench.sampling.rollout import rollout
+from workbench.spec import code_version, dumps
 from workbench.trajectory import Task, Tree
 
 
@@ -61,6 +63,8 @@ def evaluate(
     temperature: float = 0.0,
     samples: int = 1,
     seed: int = 0,
+    recorder: Recorder | None = None,
+    name: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Roll out and score by a trajectory-level reward (default exact match).
@@ -68,8 +72,19 @@ def evaluate(
     Args:
         policy: evaluated at `temperature`, 0 greedy; its own temperature is left alone.
         samples: rollouts a task.
+        recorder: a store; rollouts and scores go there as run `name` (default the next free name).
     """
     at: Policy = policy.at(temperature)
+    paid = ExactMatch() if reward is None else reward
+    run = None
+    if recorder is not None:
+        settings = {"kind": "evaluate", "policy": at.name, "temperature": temperature, "seed": seed}
+        run = recorder.start_run(settings, name=name)
     trees = rollout(at, tasks, environment, group_size=samples, seed=seed, progress=progress)
-    values = [[one.total for one in tree] for tree in score(trees, reward or ExactMatch())]
+    scores = score(trees, paid)
+    if recorder is not None and run is not None:
+        recorder.record_trees(trees, run=run)
+        recorder.record_scores(trees, scores, run=run, reward=dumps(paid, loose=True), version=code_version(paid))
+        recorder.end_run(run, "finished")
+    values = [[one.total for one in tree] for tree in scores]
     return Evaluation(trees, np.array(values, dtype=np.float64), np.array([tree.task.hops for tree in trees]))

@@ -49,10 +49,11 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None) -> Connec
         config["threads"] = threads
     connection = duckdb.connect(config=config)
     _load_extensions(connection)
+    catalog, data = f"ducklake:sqlite:{lab / 'catalog.sqlite'}", f"{lab / 'data'}/"
     mode = ", READ_ONLY" if read_only else ""
     attach = (
-        f"attach {_quoted(f'ducklake:sqlite:{catalog_of(lab)}')} as lake (DATA_PATH {_quoted(f'{lab / "data"}/')}, "
-        f"OVERRIDE_DATA_PATH true, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
+        f"attach {_quoted(catalog)} as lake (DATA_PATH {_quoted(data)}, OVERRIDE_DATA_PATH true, "
+        f"META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
     )
     try:
         retried(lambda: connection.execute(attach), deadline_s=30.0)
@@ -60,11 +61,6 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None) -> Connec
         raise StoreError(f"the lab {str(lab)!r} cannot be read: {error}") from error
     connection.execute("use lake")
     return connection
-
-
-def catalog_of(lab: Path) -> Path:
-    """The catalog file of a lab folder."""
-    return lab / "catalog.sqlite"
 
 
 def cursor(connection: Connection) -> Connection:

@@ -68,20 +68,22 @@ class Plan:
         return dataclasses.replace(self, **changes)
 
     def spec(self) -> dict[str, Any]:
-        """Plain JSON data; the tasks stand as a digest."""
+        """Plain JSON data; the tasks stand as a digest, a reward that is a plain function as its name."""
         held = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "tasks"}
-        return {"tasks": tasks_digest(self.tasks), **{name: to_spec(value) for name, value in held.items()}}
+        return {"tasks": tasks_digest(self.tasks), **{name: to_spec(value, loose=True) for name, value in held.items()}}
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], tasks: Sequence[Task]) -> Plan:
-        """The plan again.
+    def from_spec(cls, spec: Mapping[str, Any], tasks: Sequence[Task], reward: Any = None) -> Plan:
+        """The plan again, with `reward` in place of its own where one is given.
 
         Raises:
-            SettingError: these are not the tasks it was made with.
+            SettingError: these are not the tasks it was made with, or its reward was a plain function.
         """
         if tasks_digest(tasks) != spec["tasks"]:
             raise SettingError(f"the plan was made with other tasks ({spec['tasks']}, got {tasks_digest(tasks)})")
-        return cls(tuple(tasks), **{name: from_spec(value) for name, value in spec.items() if name != "tasks"})
+        held = {name: value for name, value in spec.items() if name not in ("tasks", "reward")}
+        paid = from_spec(spec["reward"]) if reward is None else reward
+        return cls(tuple(tasks), paid, **{name: from_spec(value) for name, value in held.items()})
 
 
 def tasks_digest(tasks: Sequence[Task]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import torch
 from workbench.batch import Advantages, FlatBatch, flat_batch
 from workbench.errors import SettingError, TrainingError
 from workbench.protocols import Environment, Policy, Recorder
-from workbench.rewards import score
+from workbench.rewards.score import score
 from workbench.spec import code_version, dumps
 from workbench.training import checks
 from workbench.training.checkpoint import Checkpoint, restore_moments, save_checkpoint
@@ -249,19 +250,19 @@ class Run:
 
     def _record_plan(self, plan: Plan, number: int) -> None:
         if self.recorder is not None and plan is not self._recorded_plan:
-            self.recorder.record_plan(dumps(plan.spec()), run=self.name, update=number)
+            self.recorder.record_plan(json.dumps(plan.spec(), sort_keys=True), run=self.name, update=number)
             self._recorded_plan = plan
 
     def _record(self, trees: Sequence[Tree], scores: Any, plan: Plan, report: Report) -> None:
         self.reports.append(report)
         if self.recorder is not None:
-            reward, version = dumps(plan.reward), code_version(plan.reward)
+            reward, version = dumps(plan.reward, loose=True), code_version(plan.reward)
             self.recorder.record_trees(trees, run=self.name, update=report.update)
             self.recorder.record_scores(
                 trees, scores, run=self.name, update=report.update, reward=reward, version=version
             )
             self.recorder.record_report(report.as_json(), run=self.name, update=report.update)
-        if self.checkpoint_every and report.update % self.checkpoint_every == 0:
+        if self.folder is not None and self.checkpoint_every and report.update % self.checkpoint_every == 0:
             self.checkpoint()
 
     def _close(self, status: str) -> None:

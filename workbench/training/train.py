@@ -79,6 +79,7 @@ def resume(
     tasks: Sequence[Task],
     environment: Environment,
     *,
+    reward: Any = None,
     updates: int | None = None,
     recorder: Recorder | None = None,
     checkpoint_every: int = 10,
@@ -89,6 +90,7 @@ def resume(
         checkpoint: a folder such as ``lab/checkpoints/r1/update-00020``.
         policy: with the weights that the first run began with; they are brought to the checkpoint's.
         tasks: the same as then.
+        reward: needed where the first run's was a plain function, which no checkpoint can hold.
         updates: total, counted from the first run's start; default as planned then.
 
     Raises:
@@ -99,7 +101,7 @@ def resume(
     run = Run(
         policy,
         environment,
-        Plan.from_spec(state["plan"], tasks),
+        Plan.from_spec(state["plan"], tasks, reward),
         updates=state["updates"] if updates is None else updates,
         seed=state["seed"],
         recorder=recorder,

@@ -1,0 +1,330 @@
+"""The contract that every reward keeps. A new reward joins by an entry in `CASES`; without one a test here fails."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import workbench.rewards
+from tests.builders import a_step, a_task, a_trajectory
+from workbench.errors import LevelError, MissingGold, SettingError, WorkbenchError
+from workbench.rewards import (
+    Clip,
+    CoverageGain,
+    ExactMatch,
+    FormatTable,
+    Gate,
+    Named,
+    Placed,
+    Product,
+    ReduceSteps,
+    RepeatedDocuments,
+    Reward,
+    SearchKeyMatch,
+    TokenF1,
+    WeightedSum,
+    WellFormed,
+    place,
+)
+from workbench.rewards.reward import Wrapper, length_of
+from workbench.scores import Scores, Status
+from workbench.spec import PARTS, dumps, loads, part
+from workbench.trajectory import Call, End, Group, Hit, SubQuestion, Trajectory
+
+
+@part
+class Judged(Reward):
+    """Stands for a judge: pays a third, and fails on trajectories whose id says so."""
+
+    range = (0.0, 1.0)
+
+    def score(self, trajectory: Trajectory) -> Scores:
+        return Scores.missing("the judge failed") if "fails" in trajectory.id else Scores.trajectory(1 / 3, "as asked")
+
+
+# ---------------------------------------------------------------- probes
+
+TASK = a_task(
+    golds=("Paris", "Paris, France"),
+    sub_questions=(
+        SubQuestion("Which capital?", ("Paris",), "p1", ("capital of France",)),
+        SubQuestion("Which neighbour?", ("Spain",), "p2", ("countries bordering France", "France neighbours")),
+    ),
+    gold_texts=("Paris is the capital of France", "France borders Spain"),
+)
+TEXTS = {"p1": "Paris is the capital of France", "p2": "France borders Spain", "copy": "France borders Spain"}
+
+
+def probe(*pages: Any, **settings: Any) -> Trajectory:
+    return a_trajectory(*pages, task=TASK, texts=TEXTS, tokens=4, **settings)
+
+
+def with_step(trajectory: Trajectory, s: int, **changes: Any) -> Trajectory:
+    steps = list(trajectory.steps)
+    steps[s] = replace(steps[s], **changes)
+    return replace(trajectory, steps=tuple(steps))
+
+
+RIGHT = probe(["p1", "x"], ["p2", "p1"], None, answer="Paris", id="right")
+PROBES = (
+    RIGHT,
+    probe(["x"], ["x", "y"], answer="Rome", id="wrong"),
+    probe(["p1", "p1", "p2"], ["copy"], answer="It is Paris", id="twice, and a longer answer"),
+    probe(["p2"], ["p1", "p2", "p2"], answer="", id="empty answer"),
+    probe(answer="yes", id="no search"),
+    probe(["p1"], ["p1"], id="never answers", queries=["capital of France", "capital France city"]),
+    probe(["x"], ["p1"], end=End.FAILED, id="failed"),
+    probe([], answer="France", id="nothing found"),
+    probe(["p1"], answer="paris", id="other words, the judge fails", queries=["France neighbours"]),
+    with_step(probe(["p1"], answer="Paris", id="malformed"), 1, text="so <answer>Paris</answer>"),
+    with_step(probe(["p2"], answer="Lyon", id="wrong and malformed"), 1, text="<answer>Lyon</answer> or so"),
+    with_step(probe(["p2"], answer="Lyon", id="talks between"), 1, text="<think>a</think> so <answer>Lyon</answer>"),
+    with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
+    with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
+    with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
+)
+GROUP = Group(PROBES)
+YES = replace(RIGHT, id="yes", task=a_task(golds=("yes it is",)), steps=(a_step("y", answer="yes", tokens=2),))
+EXTRA = (YES,)  # probes of other tasks, scored alone
+
+
+# ---------------------------------------------------------------- cases
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one reward class is tried: an instance, another legal value for each field, what must be refused."""
+
+    reward: Reward
+    others: dict[str, Any]
+    bad_settings: tuple[dict[str, Any], ...] = ()
+    bad_inputs: tuple[tuple[Trajectory, type[WorkbenchError]], ...] = ()
+
+
+BARE = a_trajectory(["p1"], answer="Paris", golds=(), gold_pages=())
+EMPTY_GOLD = a_trajectory(answer="", golds=("Paris", "The"))
+NO_GOLD = ((BARE, MissingGold), (EMPTY_GOLD, MissingGold))
+MIXED = ExactMatch() + CoverageGain()
+
+CASES: dict[type[Reward], Case] = {
+    ExactMatch: Case(ExactMatch(), {"match": "contains_gold", "wrong": 0.1}, ({"match": "fuzzy"},), NO_GOLD),
+    TokenF1: Case(TokenF1(), {"yes_no": False, "digits": 1, "threshold": 0.6}, (), NO_GOLD),
+    WellFormed: Case(
+        WellFormed(),
+        {"turn": ("search",), "last": ("answer",), "optional": frozenset({"think"}), "stray": "anywhere"},
+        ({"stray": "some"}, {"optional": frozenset({"plan"})}),
+    ),
+    FormatTable: Case(
+        FormatTable(),
+        {
+            "form": WellFormed(turn=None, last=None),
+            "right": 2.0,
+            "right_malformed": 0.7,
+            "found": 0.3,
+            "formed": 0.4,
+            "answered": 0.15,
+            "nothing": -1.0,
+        },
+        (),
+        NO_GOLD,
+    ),
+    CoverageGain: Case(
+        CoverageGain(), {"by": "similarity", "mode": "union"}, ({"by": "title"}, {"mode": "max"}), ((BARE, MissingGold),)
+    ),
+    RepeatedDocuments: Case(RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)),
+    SearchKeyMatch: Case(
+        SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)
+    ),
+    WeightedSum: Case(
+        WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
+        {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},
+        ({"terms": ()}, {"terms": ((float("nan"), ExactMatch()),)}, {"on_missing": "zero"}),
+        ((BARE, MissingGold),),
+    ),
+    Product: Case(Product((TokenF1(), WellFormed())), {"factors": (TokenF1(), Judged())}, ({"factors": ()},), NO_GOLD),
+    Gate: Case(
+        Gate(TokenF1(), MIXED, -1.0, 0.2),
+        {"condition": WellFormed(), "then": SearchKeyMatch(), "otherwise": -0.5, "above": 0.8},
+        ({"otherwise": float("nan")},),
+        NO_GOLD,
+    ),
+    ReduceSteps: Case(
+        ReduceSteps(CoverageGain(), "sum"),
+        {"reward": RepeatedDocuments(), "kind": "max", "discount": 0.5, "empty": 0.25},
+        ({"kind": "median"}, {"threshold": 0.5}, {"kind": "max", "discount": 0.5}, {"kind": "count_below"}),
+        ((BARE, MissingGold),),
+    ),
+    Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
+    Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
+    Named: Case(Named(MIXED, "mix"), {"reward": ExactMatch(), "name": "sum"}, (), NO_GOLD),
+}
+MORE = (  # further instances that must keep the contract
+    CoverageGain(by="answer", mode="single"),
+    CoverageGain(by="similarity"),
+    RepeatedDocuments(by="text", more_than=0),
+    ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.4),
+    ReduceSteps(RepeatedDocuments(), "last", empty=0.0),
+    WeightedSum(((1.0, ExactMatch()), (1.0, Judged())), on_missing="term"),
+    0.5 * (ExactMatch() - 0.2 * RepeatedDocuments()).named("both") + Gate(WellFormed(), MIXED, -1.0),
+    Gate(CoverageGain(mode="union"), RepeatedDocuments(), 0.3, 0.4),
+    Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
+)
+REWARDS = (*(case.reward for case in CASES.values()), *MORE)
+
+
+def registered() -> set[type[Reward]]:
+    """Every reward class of the workbench, found by importing all of the room."""
+    for module in pkgutil.iter_modules(workbench.rewards.__path__):
+        importlib.import_module(f"workbench.rewards.{module.name}")
+    made = {cls for cls in PARTS.values() if issubclass(cls, Reward) and cls.__module__.startswith("workbench.")}
+    return made
+
+
+def same(one: list[Scores], other: list[Scores]) -> bool:
+    return len(one) == len(other) and all(a.same_as(b) for a, b in zip(one, other, strict=True))
+
+
+def effects(reward: Reward) -> list[Any]:
+    """All that a reward does to the probes: scores, reasons, names of terms, and where they land among the tokens."""
+    scores = [*zip(PROBES, reward(GROUP), strict=True)]
+    if not reward.grouped and "sub_questions" not in reward.needs:
+        scores += [(trajectory, reward(trajectory)) for trajectory in EXTRA if reward.needs <= {"golds"}]
+    tokens = [place(one, trajectory, reward.place).round(12).tolist() for trajectory, one in scores]
+    parts = [[(term.name, term.weight, term.place) for term in one.parts] for _, one in scores]
+    values = [one.values_S.tolist() for _, one in scores]
+    return [repr(values), repr(tokens), repr(parts)]
+
+
+by_repr = pytest.mark.parametrize("reward", REWARDS, ids=repr)
+by_case = pytest.mark.parametrize("case", CASES.values(), ids=[cls.__name__ for cls in CASES])
+
+
+# ---------------------------------------------------------------- the contract
+
+
+def test_every_registered_reward_has_a_case():
+    assert registered() == set(CASES), "give each new reward an entry in CASES"
+
+
+def test_every_reward_is_exported_by_its_room():
+    assert {cls.__name__ for cls in CASES} <= set(workbench.rewards.__all__)
+
+
+@by_repr
+def test_scores_have_the_declared_level_and_length(reward):
+    for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
+        assert scores.level == reward.level
+        assert len(scores) == length_of(reward.level, trajectory)
+
+
+@by_repr
+def test_only_what_is_scored_has_a_value_and_parts_add_up(reward):
+    for scores in reward(GROUP):
+        np.testing.assert_array_equal(np.isnan(scores.values_S), scores.status_S != Status.SCORED)
+        assert set(scores.status_S) <= set(Status)
+        if scores.parts and not np.isnan(scores.total):
+            whole = sum(term.weight * np.nansum(term.scores.values_S) for term in scores.parts)
+            assert scores.total == pytest.approx(whole)
+
+
+@by_repr
+def test_every_scored_value_comes_with_a_reason(reward):
+    for scores in reward(GROUP):
+        for value, why in zip(scores.values_S, scores.why_S, strict=True):
+            assert why or np.isnan(value)
+
+
+@by_repr
+def test_values_stay_in_the_declared_range(reward):
+    low, high = reward.range
+    for scores in reward(GROUP):
+        scored = scores.values_S[~np.isnan(scores.values_S)]
+        assert ((scored >= low - 1e-12) & (scored <= high + 1e-12)).all()
+
+
+@by_repr
+def test_the_input_is_not_changed_and_the_same_input_scores_the_same(reward):
+    before = copy.deepcopy(GROUP)
+    first, second = reward(GROUP), reward(GROUP)
+    assert before == GROUP
+    assert same(first, second)
+
+
+@by_repr
+def test_a_trajectory_scores_the_same_alone_as_in_its_group_unless_siblings_are_compared(reward):
+    if reward.grouped:
+        with pytest.raises(LevelError, match="compares siblings"):
+            reward(RIGHT)
+    else:
+        assert same([reward(trajectory) for trajectory in PROBES], reward(GROUP))
+
+
+@by_repr
+def test_it_goes_into_the_store_and_comes_back(reward):
+    back = loads(dumps(reward))
+    assert back == reward
+    assert dumps(back) == dumps(reward)
+    assert same(back(GROUP), reward(GROUP))
+
+
+@by_repr
+def test_its_repr_is_the_formula_that_makes_it(reward):
+    names = {**{cls.__name__: cls for cls in CASES}, "Judged": Judged}
+    assert eval(repr(reward), names) == reward  # noqa: S307
+
+
+@by_repr
+def test_a_causal_reward_scores_a_prefix_as_inside_the_whole(reward):
+    if not reward.causal:
+        return
+    for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
+        for cut in range(len(trajectory.steps)):
+            prefix = replace(trajectory, steps=trajectory.steps[:cut], end=End.TRUNCATED)
+            np.testing.assert_array_equal(reward(prefix).values_S, scores.values_S[:cut])
+
+
+@by_repr
+def test_what_it_needs_is_a_known_word(reward):
+    known = {"golds", "gold_pages", "gold_texts", "sub_questions", "rubrics", "judge", "encoder", "tokens"}
+    assert reward.needs <= known
+
+
+@by_case
+def test_every_field_has_an_effect(case):
+    fields = {field.name for field in dataclasses.fields(case.reward)}
+    tried = set(case.others)
+    if isinstance(case.reward, ReduceSteps):
+        tried.add("threshold")  # only with kind="count_below", see MORE
+    assert fields == tried, "name another value for each field"
+    for name, value in case.others.items():
+        assert effects(replace(case.reward, **{name: value})) != effects(case.reward), f"{name} changes nothing"
+
+
+def test_the_threshold_of_reduce_steps_has_an_effect():
+    counting = ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.4)
+    assert effects(replace(counting, threshold=0.6)) != effects(counting)
+
+
+@by_case
+def test_settings_outside_what_is_allowed_are_refused(case):
+    for settings in case.bad_settings:
+        with pytest.raises(SettingError, match=r"\w"):
+            replace(case.reward, **settings)
+
+
+@by_case
+def test_bad_input_is_refused_as_documented(case):
+    for trajectory, error in case.bad_inputs:
+        with pytest.raises(error, match=repr(trajectory.task.id)):
+            case.reward(trajectory)
+    if case.bad_inputs and not isinstance(case.reward, Wrapper):
+        assert "Raises:" in (inspect.getdoc(type(case.reward)) or "") or hasattr(case.reward, "inner")

@@ -1,0 +1,6 @@
+"""The store: everything logged in a folder, by several processes at once; read back unchanged, asked with SQL."""
+
+from workbench.store.opening import open_store
+from workbench.store.store import Store
+
+__all__ = ["Store", "open_store"]

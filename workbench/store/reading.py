@@ -1,0 +1,126 @@
+"""Asking the lake: each question on a cursor of its own; trees and scores made again from their rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import duckdb
+import pandas as pd
+
+from workbench.errors import StoreError, UnknownName
+from workbench.scores import Scores
+from workbench.store import lake, queries
+from workbench.store.plain import escape
+from workbench.store.rows import build_trees, column_lists, group_ids
+from workbench.store.scoring import build_scores
+from workbench.store.views import RELATIONS
+from workbench.trajectory import Tree
+
+T = TypeVar("T")
+Columns = dict[str, list]
+
+
+class Reader:
+    """A read-only connection to a lab. `before` runs ahead of every question."""
+
+    def __init__(self, connection: lake.Connection, *, deadline_s: float, before: Callable[[], None]) -> None:
+        self._connection = connection
+        self._deadline_s = deadline_s
+        self._before = before
+
+    def close(self) -> None:
+        """Let go of the lab."""
+        self._connection.close()
+
+    def frame(self, query: str, **parameters: Any) -> pd.DataFrame:
+        """The answer as a data frame."""
+        return self._ask(query, parameters, lambda cursor: cursor.df())
+
+    def columns(self, query: str, **parameters: Any) -> Columns:
+        """The answer as lists by column, exact to the bit."""
+        return column_lists(self._ask(query, parameters, lambda cursor: cursor.to_arrow_table()))
+
+    def rows(self, query: str, **parameters: Any) -> list[tuple]:
+        """The answer as rows."""
+        return list(zip(*self.columns(query, **parameters).values(), strict=True))
+
+    def _ask(self, query: str, parameters: Mapping[str, Any], fetch: Callable[[lake.Connection], T]) -> T:
+        self._before()
+        given = {name: _escaped(value) for name, value in parameters.items()}
+        attempt = lambda: fetch(lake.cursor(self._connection).execute(query, given))  # noqa: E731
+        return lake.retried(attempt, deadline_s=self._deadline_s)
+
+    def trees(self, run: str, found: Columns) -> list[Tree]:
+        """The trees whose columns tree, task_key and extras were `found`."""
+        if not found["tree"]:
+            return []
+        trajectories = self.columns(queries.TRAJECTORIES, run=run, trees=found["tree"])
+        bounds = _bounds(trajectories.pop("group_id"))
+        keys = sorted({*found["task_key"], *trajectories["task_key"]})
+        columns = {
+            "tasks": self.columns(queries.TASKS, keys=keys),
+            "trees": found,
+            "trajectories": trajectories,
+            "step_rows": self.columns(queries.STEPS, run=run, trees=found["tree"], **bounds),
+            "shared_steps": self.columns(queries.SHARED_STEPS, run=run, trees=found["tree"]),
+        }
+        return build_trees(columns)
+
+    def scores(self, run: str, trees: Sequence[Tree], version: str | None) -> list[list[Scores]]:
+        """The newest scoring of each tree, or the newest by this reward version."""
+        names = [tree.id for tree in trees]
+        found = self.columns(queries.SCORINGS, run=run, trees=names, version=version)
+        shapes = dict(zip(found["tree"], found["shapes"], strict=True))
+        for name in names:
+            if name not in shapes:
+                held = [reward for (reward,) in self.rows(queries.VERSIONS, run=run, tree=name)]
+                where = f"tree {name!r} of run {run!r}"
+                raise UnknownName.among("scoring by version", version or "of any version", held, where=where)
+        bounds = _bounds([group for tree in trees for group in group_ids(tree)])
+        log = self.columns(queries.SCORES, run=run, passes=found["pass"], **bounds)
+        tokens = self.columns(queries.TOKEN_SCORES, run=run, passes=found["pass"])
+        return build_scores(trees, shapes, zip(*log.values(), strict=True), zip(*tokens.values(), strict=True))
+
+    def sql(self, query: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
+        """The answer to a question that a person typed, or an error that says what to type instead."""
+        _check_only_reads(query)
+        try:
+            return self.frame(query, **parameters)
+        except duckdb.CatalogException as error:
+            missing = re.search(r"Table with name (\S+) does not exist", str(error))
+            if missing is None:
+                raise StoreError(f"the lab cannot answer this: {error}") from error
+            known = [relation.name for relation in RELATIONS]
+            raise UnknownName.among("table", missing[1], known, where="the lab (store.tables() says more)") from error
+        except duckdb.Error as error:
+            raise StoreError(f"the lab cannot answer this: {error}") from error
+
+
+def _bounds(groups: Sequence[str]) -> dict[str, str]:
+    """First and last group id: rows are sorted by it, so that whole files and row groups are skipped."""
+    stored = [escape(group) for group in groups]
+    return {"first": min(stored, default=""), "last": max(stored, default="")}
+
+
+def _escaped(value: Any) -> Any:
+    """A parameter with texts as the store holds them."""
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return escape(value) if isinstance(value, str) else value
+
+
+def _check_only_reads(query: str) -> None:
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise StoreError(f"this is not SQL that DuckDB understands: {error}") from error
+    if len(statements) != 1:
+        raise StoreError(f"sql() answers one statement at a time, got {len(statements)}: {query!r:.200}")
+    if statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise StoreError(
+            f"sql() only reads, and this is {statements[0].type.name}: {query!r:.200}. Allowed are SELECT, WITH, FROM, "
+            "DESCRIBE, SHOW, SUMMARIZE and EXPLAIN. Rows of a lab are never changed: record_scores() adds a new "
+            "version of the scores, edit() lays a value over one, label() says something of a step"
+        )

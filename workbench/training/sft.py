@@ -1,0 +1,111 @@
+"""Supervised fine-tuning on trajectories: cross-entropy on the tokens of the agent's own turns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from workbench.errors import CheckFailed, SettingError
+from workbench.training.learners import Learner, learner_for
+from workbench.training.plan import Optimiser
+from workbench.training.rows import Row, micro_batches
+from workbench.trajectory import Origin, Trajectory
+
+
+def sft(
+    policy: Any,
+    trajectories: Sequence[Trajectory],
+    *,
+    updates: int,
+    tokens_per_update: int = 6000,
+    optimiser: Optimiser | None = None,
+    final_lr: float = 0.02,
+    seed: int = 0,
+    micro_batch_tokens: int = 8192,
+    progress: bool = True,
+) -> list[float]:
+    """Teach the policy to write what the trajectories' own turns say. It is trained in place.
+
+    Args:
+        trajectories: with token ids of the policy's tokenizer.
+        updates: optimiser steps; the trajectories are shuffled and come again as often as needed.
+        tokens_per_update: tokens of all kinds, padding not counted, about.
+        optimiser: default AdamW at 3e-3 with 50 updates of warm-up, then a cosine down to `final_lr` x lr.
+
+    Returns:
+        Loss of every update: mean over its own tokens, nats.
+
+    Raises:
+        CheckFailed: the loss is not finite.
+    """
+    settings = optimiser or Optimiser(3e-3, weight_decay=0.05, warmup=50)
+    learner = learner_for(policy)
+    rows = [row for trajectory in trajectories for row in sft_rows(trajectory)]
+    if not rows:
+        raise SettingError("no trajectory holds a token of its own; sft needs trajectories with sampled ids")
+    adam = torch.optim.AdamW(
+        learner.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+    losses = []
+    bar = tqdm(_batches(rows, tokens_per_update, seed), total=updates, desc="sft", unit="update", disable=not progress)
+    for update, batch in enumerate(bar, start=1):
+        for group in adam.param_groups:
+            group["lr"] = settings.lr * _schedule(update, updates, settings.warmup, final_lr)
+        losses.append(_step(learner, adam, batch, settings.max_grad_norm, micro_batch_tokens))
+        bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}")
+        if update == updates:
+            break
+    bar.close()
+    learner.updated()
+    return losses
+
+
+def sft_rows(trajectory: Trajectory) -> list[Row]:
+    """A row a segment; every token of the agent's own turns is trained on with weight 1."""
+    rows = []
+    for number, segment in enumerate(trajectory.segments()):
+        own_T = segment.tokens.origins_T == Origin.SAMPLED
+        zeros_T = np.zeros(len(own_T), np.float32)
+        rows.append(Row(trajectory, number, segment.tokens, segment.step_T, own_T, zeros_T, own_T.astype(np.float32)))
+    return [row for row in rows if row.train_T.any()]
+
+
+def _batches(rows: Sequence[Row], tokens: int, seed: int, look: int = 32) -> Iterator[list[Row]]:
+    """Endless batches of about `tokens` tokens, of like length within a window of `look` batches, in random order."""
+    rng = np.random.default_rng(seed)
+    average = float(np.mean([len(row) for row in rows]))
+    count = max(1, round(tokens / average))
+    while True:
+        order = rng.permutation(len(rows))
+        for start in range(0, len(order), count * look):
+            window = sorted(order[start : start + count * look], key=lambda i: len(rows[i]))
+            pieces = [window[i : i + count] for i in range(0, len(window), count)]
+            for piece in rng.permutation(len(pieces)):
+                yield [rows[i] for i in pieces[piece]]
+
+
+def _step(learner: Learner, adam: torch.optim.Optimizer, batch: Sequence[Row], max_norm: float, most: int) -> float:
+    adam.zero_grad(set_to_none=True)
+    tokens = sum(int(row.train_T.sum()) for row in batch)
+    total = 0.0
+    for part in micro_batches(batch, most):
+        loss = -learner.likelihood(part).logp_T.sum() / tokens
+        loss.backward()
+        total += float(loss.detach())
+    norm = float(torch.nn.utils.clip_grad_norm_(learner.parameters(), max_norm))
+    if not math.isfinite(norm) or not math.isfinite(total):
+        raise CheckFailed(f"loss {total} or gradient norm {norm} is not finite; lower the learning rate")
+    adam.step()
+    return total
+
+
+def _schedule(update: int, updates: int, warmup: int, final: float) -> float:
+    if update <= warmup:
+        return update / warmup
+    done = (update - warmup) / max(1, updates - warmup)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
