@@ -40,7 +40,7 @@ bench: $(VENV)/.with-bench ## import time and retrieval, beside the plain librar
 	@for file in tests/bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 bench-learning: $(VENV)/.with-base ## three seeds of the demo's training beside its controls (about an hour)
-	@$(BIN)/workbench demo --seeds 3 --controls $(ARGS)
+	@$(BIN)/python tests/bench/learning.py $(ARGS)
 
 clean: ## remove the environment and what the tools cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

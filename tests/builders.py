@@ -13,8 +13,21 @@ import numpy as np
 
 from workbench.batch import FlatBatch, flat_batch
 from workbench.scores import Scores
-from workbench.trajectory import Call, Context, End, Group, Hit, Origin, Span, Step, SubQuestion, Task, Tokens
-from workbench.trajectory import Trajectory, Tree
+from workbench.trajectory import (
+    Call,
+    Context,
+    End,
+    Group,
+    Hit,
+    Origin,
+    Span,
+    Step,
+    SubQuestion,
+    Task,
+    Tokens,
+    Trajectory,
+    Tree,
+)
 
 Pages = Sequence[str] | None
 

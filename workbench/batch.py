@@ -194,7 +194,9 @@ def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> Fla
         ScoreError: scores do not match the trees, or their parts differ.
     """
     _check_counts(trees, scores)
-    rows = [(t, s) for tree, tree_scores in zip(trees, scores, strict=True) for t, s in zip(tree, tree_scores, strict=True)]
+    rows = [
+        (t, s) for tree, tree_scores in zip(trees, scores, strict=True) for t, s in zip(tree, tree_scores, strict=True)
+    ]
     index, parents, tokens, leaves = _lay_out(trees)
     all_parts = [_parts(score) for _, score in rows]
     names, weights = _terms(all_parts)

@@ -56,7 +56,7 @@ def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks
     with open_store(lab) as store:
         world = demo()
         print(f"{len(world.pages)} pages, {len(world.tasks)} train and {len(world.test_tasks)} held-out tasks\n")
-        job = _free_name(store.runs()["run"].tolist())
+        job = _free_name(store.runs())
         before = measure(world, f"{job}-before", seed=seed, tasks=tasks, recorder=store)
         run = train_demo(world, ExactMatch(), updates=updates, seed=seed, recorder=store, name=f"{job}-train")
         started = time.perf_counter()
@@ -69,8 +69,10 @@ def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks
         print(f"Plot: {picture}\nEverything is logged in {lab}. Ask it:\n")
         query = f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by update order by update"
         print(f'  workbench sql --lab {lab} "{query}"')
-        print(f'  workbench sql --lab {lab} "select * from searches where run = \'{job}-after-greedy\' limit 5"')
-        print(f"  workbench train --help       (other rewards, methods, policies)\n  make lab                     (the notebooks)")
+        print(f"  workbench sql --lab {lab} \"select * from searches where run = '{job}-after-greedy' limit 5\"")
+        print(
+            f"  workbench train --help       (other rewards, methods, policies)\n  make lab                     (the notebooks)"
+        )
 
 
 def _free_name(taken: list[str]) -> str:
@@ -84,7 +86,9 @@ def table(before: dict[str, Evaluation], after: dict[str, Evaluation]) -> str:
     """Exact match before and after, with 95 % bootstrap intervals over tasks, by hops, and searches a task."""
     lines = [f"{'exact match, held-out tasks':<30}{'before':>24}{'after':>24}{'gain':>8}"]
     for kind in before:
-        cells = [f"{one.mean:.3f} [{one.interval()[0]:.3f}, {one.interval()[1]:.3f}]" for one in (before[kind], after[kind])]
+        cells = [
+            f"{one.mean:.3f} [{one.interval()[0]:.3f}, {one.interval()[1]:.3f}]" for one in (before[kind], after[kind])
+        ]
         lines.append(f"{kind:<30}{cells[0]:>24}{cells[1]:>24}{after[kind].mean - before[kind].mean:>+8.3f}")
         for hops, value in before[kind].by_hops().items():
             now = after[kind].by_hops()[hops]

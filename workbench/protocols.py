@@ -71,9 +71,16 @@ class Tool(Protocol):
     """Something an agent may call. It answers many calls at once; a call it cannot answer raises ToolError
     in `check`, or comes back with `error` set."""
 
-    name: str
-    description: str
-    parameters: Json  # JSON schema of the arguments
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def parameters(self) -> Json:
+        """JSON schema of the arguments."""
+        ...
 
     def __call__(self, calls: Sequence[Call]) -> list[Call]: ...
 
@@ -85,7 +92,8 @@ class Tool(Protocol):
 class Environment(Protocol):
     """States are values: `step` returns a new one and leaves the old usable, so that a trajectory can fork."""
 
-    limits: Limits
+    @property
+    def limits(self) -> Limits: ...
 
     @property
     def tools(self) -> Sequence[Tool]: ...

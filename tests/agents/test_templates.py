@@ -64,7 +64,9 @@ def test_results_are_framed_as_search_r1_frames_them():
     outcome = Outcome(None, (), ("Doc 1(Title: A) b\n",))
     head, body, tail = TAGS.observation(outcome, tools_off_next=False, eos_sampled=False, tokenizer=None)
     assert head + body + tail == "\n\n<information>Doc 1(Title: A) b\n</information>\n\n"
-    assert TAGS.observation(None, tools_off_next=False, eos_sampled=False, tokenizer=None)[1].startswith("\nMy previous")
+    assert TAGS.observation(None, tools_off_next=False, eos_sampled=False, tokenizer=None)[1].startswith(
+        "\nMy previous"
+    )
 
 
 def test_several_tool_calls_in_a_turn_and_a_broken_one():

@@ -15,7 +15,12 @@ def ids(engine, text):
 
 def generate(engine, prompts, keys=(), seeds=None, max_tokens=10, temperature=1.0):
     return engine.generate(
-        prompts, max_tokens=max_tokens, temperature=temperature, stop=STOP, seeds=seeds or range(len(prompts)), keys=keys
+        prompts,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        stop=STOP,
+        seeds=seeds or range(len(prompts)),
+        keys=keys,
     )
 
 
@@ -40,9 +45,7 @@ def test_the_cache_kept_across_turns_changes_nothing(engine):
     cached = generate(engine, picked, keys=["c", "a"], seeds=[7, 8])
     assert engine._cache.keys == ["c", "a"]
     for prompt, generation in zip(picked, cached, strict=True):
-        np.testing.assert_allclose(
-            generation.logprobs_T, engine.score([prompt], [generation.ids_T])[0], atol=2e-5
-        )
+        np.testing.assert_allclose(generation.logprobs_T, engine.score([prompt], [generation.ids_T])[0], atol=2e-5)
     engine.weights_changed()
     fresh = generate(engine, picked, seeds=[7, 8])
     assert [g.ids_T.tolist() for g in fresh] == [g.ids_T.tolist() for g in cached]
@@ -84,7 +87,9 @@ def test_a_stop_string_ends_the_row_and_its_token_is_kept():
     with_bias = engine.model.get_output_embeddings().weight.data
     before = with_bias[close].clone()
     with_bias[close] = with_bias.abs().sum(0).sign() * 5  # near certain after most prefixes
-    found = [g for g in generate(engine, [ids(engine, text) for text in "abcdefgh"], max_tokens=30) if g.finish == "stop"]
+    found = [
+        g for g in generate(engine, [ids(engine, text) for text in "abcdefgh"], max_tokens=30) if g.finish == "stop"
+    ]
     with_bias[close] = before
     assert found and all(g.ids_T[-1] == close and g.text.endswith("</search>") for g in found)
 
@@ -94,7 +99,9 @@ def test_the_samples_follow_the_distribution(engine):
     prompt = ids(engine, "x")
     draws = generate(engine, [prompt] * 4000, seeds=list(range(4000)), max_tokens=1)
     counts_V = np.bincount([g.ids_T[0] for g in draws], minlength=len(engine.tokenizer))
-    p_V = np.exp([float(s[0]) for s in engine.score([prompt] * len(counts_V), [np.array([v]) for v in range(len(counts_V))])])
+    p_V = np.exp(
+        [float(s[0]) for s in engine.score([prompt] * len(counts_V), [np.array([v]) for v in range(len(counts_V))])]
+    )
     assert (np.abs(counts_V - 4000 * p_V) <= 5 * np.sqrt(4000 * p_V * (1 - p_V)) + 1).all()
 
 

@@ -76,7 +76,7 @@ def with_step(trajectory: Trajectory, s: int, **changes: Any) -> Trajectory:
 RIGHT = probe(["p1", "x"], ["p2", "p1"], None, answer="Paris", id="right")
 PROBES = (
     RIGHT,
-    probe(["x"], ["x", "y"], answer="Rome", id="wrong"),
+    probe(["x"], ["x", "y"], answer="Rome", id="wrong", queries=["capital of France", "France border countries"]),
     probe(["p1", "p1", "p2"], ["copy"], answer="It is Paris", id="twice, and a longer answer"),
     probe(["p2"], ["p1", "p2", "p2"], answer="", id="empty answer"),
     probe(answer="yes", id="no search"),
@@ -138,12 +138,15 @@ CASES: dict[type[Reward], Case] = {
         NO_GOLD,
     ),
     CoverageGain: Case(
-        CoverageGain(), {"by": "similarity", "mode": "union"}, ({"by": "title"}, {"mode": "max"}), ((BARE, MissingGold),)
+        CoverageGain(),
+        {"by": "similarity", "mode": "union"},
+        ({"by": "title"}, {"mode": "max"}),
+        ((BARE, MissingGold),),
     ),
-    RepeatedDocuments: Case(RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)),
-    SearchKeyMatch: Case(
-        SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)
+    RepeatedDocuments: Case(
+        RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
+    SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
         {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},

@@ -7,6 +7,7 @@ the training run treat it like a language model.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class TabularPolicy:
     def __init__(
         self,
         actions: Mapping[str, Action],
-        features: Callable[[Prefix], Hashable | np.ndarray],
+        features: Callable[[Prefix], Any],
         *,
         width: int | None = None,
         temperature: float = 1.0,
@@ -53,9 +54,7 @@ class TabularPolicy:
 
     def at(self, temperature: float) -> TabularPolicy:
         """The same table (shared, not copied) at another temperature."""
-        other = TabularPolicy(
-            self.actions, self.features, width=self.width, temperature=temperature, label=self.label
-        )
+        other = TabularPolicy(self.actions, self.features, width=self.width, temperature=temperature, label=self.label)
         other.row_of, other.table, other.weights_version = self.row_of, self.table, self.weights_version
         return other
 
@@ -101,7 +100,7 @@ class TabularPolicy:
     def _logits(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
         features = [self.features(prefix) for prefix in prefixes]
         if self.width is not None:
-            return torch.as_tensor(np.stack(features), dtype=torch.float32) @ self.table
+            return torch.tensor(np.array(features), dtype=torch.float32) @ self.table
         numbers = [self.row_of.setdefault(feature, len(self.row_of)) for feature in features]
         if len(self.row_of) > len(self.table):
             raise SettingError(

@@ -34,7 +34,7 @@ class TransformersEngine:
         self.capabilities = Capabilities(score=True, cache_across_turns=whole, trainable=True)
         self.eos_ids = _eos_ids(model, tokenizer)
         self._cache: TurnCache | None = None
-        self._enders: dict[tuple[str, ...], torch.Tensor] = {}
+        self._enders: dict[tuple[str, ...], np.ndarray] = {}
 
     @classmethod
     def load(
@@ -179,7 +179,7 @@ class _Rows:
     def add(self, ids_B: torch.Tensor, logprobs_B: torch.Tensor) -> torch.Tensor:
         """Take one token a live row. Returns bool [B]: rows that go on, on the device of the ids."""
         ids, logprobs = ids_B.tolist(), logprobs_B.tolist()
-        for b in np.flatnonzero(self.live):
+        for b in np.flatnonzero(self.live).tolist():
             self.ids[b].append(ids[b])
             self.logprobs[b].append(logprobs[b])
             if ids[b] in self.eos_ids:

@@ -81,7 +81,7 @@ class BatchBaseline:
         cell_X = index_X if self.baseline == "step" else np.zeros_like(index_X)
         sums = np.bincount(cell_X, weight_X * returns_X)
         weights = np.bincount(cell_X, weight_X)
-        return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)[cell_X]
+        return np.divide(sums, weights, out=np.zeros(len(sums)), where=weights > 0)[cell_X]
 
 
 def _mean(amounts_X: np.ndarray, weight_X: np.ndarray) -> float:

@@ -42,7 +42,7 @@ class SearchIndex:
     ['p1']
     """
 
-    def __init__(self, bm25: BM25, pages: Sequence[Page], ids: Sequence[str], settings: Mapping[str, Any]) -> None:
+    def __init__(self, bm25: BM25, pages: list[Page] | PageFile, ids: list[str], settings: Mapping[str, Any]) -> None:
         self.settings = dict(settings)  # k1, b, stopwords
         self._bm25, self._pages, self._ids = bm25, pages, ids
         self._vocabulary: dict[str, int] = bm25.vocab_dict

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol
 
 import numpy as np
 
@@ -71,15 +71,15 @@ def write_pages(pages: Iterable[Page], folder: Path) -> None:
     np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64))
 
 
-class PageFile(Sequence[Page]):
-    """Pages that `write_pages` wrote, memory-mapped: a page is decoded when it is asked for.
+class PageFile:
+    """Pages that `write_pages` wrote, by row, memory-mapped: a page is decoded when it is asked for.
 
     Raises:
         FormatError: the two files do not belong together.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        self._offsets = np.asarray(np.load(folder / "offsets.npy", mmap_mode="r"))  # a plain view of the map
         with open(folder / "pages.jsonl", "rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if len(self._bytes) != self._offsets[-1]:
@@ -90,19 +90,11 @@ class PageFile(Sequence[Page]):
         self._page = lru_cache(maxsize=KEPT_PAGES)(self._decode)
 
     def _decode(self, row: int) -> Page:
-        line = json.loads(self._bytes[self._offsets[row] : self._offsets[row + 1]])
+        line = json.loads(self._bytes[self._offsets[row] : self._offsets[row + 1]].decode())
         return Page(line["id"], line["title"], line["text"])
 
-    @overload
-    def __getitem__(self, row: int) -> Page: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[Page]: ...
-    def __getitem__(self, row: int | slice) -> Page | list[Page]:
-        if isinstance(row, slice):
-            return [self._decode(r) for r in range(*row.indices(len(self)))]
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"row {row} of {len(self)} pages")
-        return self._page(row % len(self))
+    def __getitem__(self, row: int) -> Page:
+        return self._page(row)
 
     def __iter__(self) -> Iterator[Page]:
         return (self._decode(row) for row in range(len(self)))

@@ -36,7 +36,10 @@ def read_reward(text: str) -> Reward:
 def _value(node: ast.expr, text: str) -> Any:
     match node:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            return _make(name, [_value(a, text) for a in args], {k.arg: _value(k.value, text) for k in keywords}, text)
+            if any(keyword.arg is None for keyword in keywords):
+                raise SettingError(f"cannot read ** in the reward {text!r}")
+            settings = {str(keyword.arg): _value(keyword.value, text) for keyword in keywords}
+            return _make(name, [_value(item, text) for item in args], settings)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             return _joined(_OPERATORS[type(op)], _value(left, text), _value(right, text), text)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -44,7 +47,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Tuple(elts=items) | ast.List(elts=items):
             return tuple(_value(item, text) for item in items)
         case ast.Name(id=name):
-            return _make(name, [], {}, text)
+            return _make(name, [], {})
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return value
     raise SettingError(
@@ -52,12 +55,10 @@ def _value(node: ast.expr, text: str) -> Any:
     )
 
 
-def _make(name: str, args: list[Any], settings: dict[str | None, Any], text: str) -> Any:
+def _make(name: str, args: list[Any], settings: dict[str, Any]) -> Any:
     known = {part for part, cls in PARTS.items() if issubclass(cls, Reward)}
     if name not in known:
         raise UnknownName.among("reward", name, known)
-    if None in settings:
-        raise SettingError(f"cannot read ** in the reward {text!r}")
     try:
         return PARTS[name](*args, **settings)
     except TypeError as error:

@@ -32,7 +32,8 @@ class Evaluation:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Bootstrap over tasks."""
-        return bootstrap_interval(np.nanmean(self.values_PG, axis=1), level=level)
+        found = bootstrap_interval(np.nanmean(self.values_PG, axis=1), level=level)
+        return found.low, found.high
 
     def by_hops(self) -> dict[int, float]:
         """Mean for each number of hops."""

@@ -56,7 +56,7 @@ def _make(lab: Path) -> None:
         version = _version(connection)
         if version is None:
             create, settings = statements()
-            for statement in ("begin", *create, "commit", *settings):
+            for statement in ("begin", *create, "commit", "begin", *settings, "commit"):
                 connection.execute(statement)
             connection.execute("insert into lab values ($version, $now)", {"version": VERSION, "now": now()})
         elif version != VERSION:

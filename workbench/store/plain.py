@@ -20,11 +20,20 @@ MARK = "\ufdd0"
 """First character of a text that had to be escaped. Unicode reserves it: no text of the world holds it."""
 
 
+def is_plain(text: str) -> bool:
+    """True where `escape` leaves the text, and every part of it, as it is."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return MARK not in text
+
+
 def escape(text: str) -> str:
     """`text` as valid Unicode: unchanged, or marked and backslash-escaped where it holds a lone surrogate."""
-    if text.isascii() or (not text.startswith(MARK) and _encodes(text)):
-        return text
-    return MARK + text.encode("unicode_escape").decode("ascii")
+    return text if is_plain(text) else MARK + text.encode("unicode_escape").decode("ascii")
 
 
 def unescape(text: str) -> str:
@@ -32,12 +41,13 @@ def unescape(text: str) -> str:
     return text[1:].encode("ascii").decode("unicode_escape") if text.startswith(MARK) else text
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=lambda value: pack(value, "a field")).encode
+
+
 def dumps(value: Any) -> str:
     """Valid JSON for plain data (see `pack` for data that is not plain)."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if text.isascii() or (MARK not in text and _encodes(text)):
-        return text
-    return json.dumps(_map_texts(value, escape), ensure_ascii=False, allow_nan=False)
+    text = _encode(value)
+    return text if is_plain(text) else _encode(_map_texts(value, escape))
 
 
 def loads(text: str) -> Any:
@@ -114,14 +124,6 @@ def null_if_nan(number: float) -> float | None:
 def nan_if_null(number: float | None) -> float:
     """What `null_if_nan` was given."""
     return math.nan if number is None else number
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _map_texts(value: Any, change: Callable[[str], str]) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import ShapeError
-from workbench.store.plain import dumps, escape, loads, nan_if_null, null_if_nan, pack, unescape, unpack
+from workbench.store.plain import dumps, escape, is_plain, loads, nan_if_null, null_if_nan, pack, unescape, unpack
 from workbench.store.schema import TABLE
 from workbench.trajectory import Call, Context, End, Hit, Span, Step, SubQuestion, Task, Tokens, Trajectory, Tree
 
@@ -64,7 +64,7 @@ def arrow(name: str, rows: Iterable[Sequence[Any]]) -> pa.Table:
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_list(kind):
         return _lists(values, kind)
-    if pa.types.is_string(kind):
+    if pa.types.is_string(kind) and not is_plain("".join(value for value in values if value is not None)):
         values = [value if value is None else escape(value) for value in values]
     return pa.array(values, kind)
 
@@ -120,16 +120,17 @@ class _TreeRows:
         _check_ids(tree)
         for number, (trajectory, group) in enumerate(zip(tree, group_ids(tree), strict=True)):
             place = (run, update, tree.task.id, tree.id, group, trajectory.id)
-            searches, answer = 0, trajectory.answer
+            searches = own_tokens = 0
             found: set[str] = set()
             for s, step in enumerate(trajectory.steps):
                 made = _search_rows((*place, s), step, trajectory.task, found)
                 searches += len(made)
+                own_tokens += (own := step.own_tokens)
                 if self._is_new((*place, s), step):
-                    self.rows["step_rows"].append((*place, s, *_step_content(step)))
+                    self.rows["step_rows"].append((*place, s, *_step_content(step, own)))
                     self.rows["search_rows"] += made
-            content = (number, self._task_key(trajectory.task), *_trajectory_content(trajectory, answer, searches))
-            self.rows["trajectories"].append((*place, *content))
+            key = self._task_key(trajectory.task)
+            self.rows["trajectories"].append((*place, number, key, *_content(trajectory, searches, own_tokens)))
         extras = dumps(pack(tree.extras, "extras of the tree"))
         key = self._task_key(tree.task)
         self.digest = self._digest(len(tree), extras)
@@ -142,7 +143,7 @@ class _TreeRows:
             self._homes[step.id] = (place[-2], place[-1], step)
             return True
         trajectory, s, first = self._homes[step.id]
-        if first is not step and _fingerprint(_step_content(first)) != _fingerprint(_step_content(step)):
+        if first is not step and _fingerprint(_step_content(first, 0)) != _fingerprint(_step_content(step, 0)):
             raise ShapeError(
                 f"two different steps of tree {place[3]!r} have the id {step.id!r} (step {s} of {trajectory!r} and "
                 f"step {place[-1]} of {place[-2]!r}); only a step that is shared may stand twice"
@@ -161,12 +162,11 @@ class _TreeRows:
 
     def _digest(self, *more: Any) -> str:
         """Hash of the tree, without where it was recorded (run and update)."""
-        parts = [more]
-        for name in ("tasks", "trajectories", "step_rows", "shared_steps"):
-            parts += [row if name == "tasks" else row[2:] for row in self.rows[name]]
-        digest = hashlib.blake2b(digest_size=12)
-        for row in parts:
-            digest.update(_fingerprint(row))
+        digest = hashlib.blake2b(repr((more, self.rows["tasks"])).encode(), digest_size=12)
+        for row in self.rows["trajectories"] + self.rows["shared_steps"]:
+            digest.update(repr(row[2:]).encode())
+        for row in self.rows["step_rows"]:
+            digest.update(_fingerprint(row[2:]))
         return digest.hexdigest()
 
 
@@ -178,11 +178,13 @@ def _check_ids(tree: Tree) -> None:
         seen.add(trajectory.id)
 
 
-def _fingerprint(row: Iterable[Any]) -> bytes:
-    return b"\0".join(v.tobytes() if isinstance(v, np.ndarray) else repr(v).encode("utf-8") for v in row)
+def _fingerprint(step: Sequence[Any]) -> bytes:
+    """Everything in a row that ends with the six columns of numbers of a step."""
+    numbers = (b"-" if array is None else array.tobytes() for array in step[-6:])
+    return repr(step[:-6]).encode() + b"|".join(numbers)
 
 
-def _step_content(step: Step) -> tuple:
+def _step_content(step: Step, own_tokens: int) -> tuple:
     context, context_tokens = (None, None) if step.context is None else (step.context.text, step.context.tokens)
     return (
         step.id,
@@ -197,7 +199,7 @@ def _step_content(step: Step) -> tuple:
         int(step.episode),
         bool(step.valid),
         null_if_nan(step.seconds),
-        step.own_tokens,
+        own_tokens,
         *_token_columns(step.tokens),
         *_token_columns(context_tokens),
     )
@@ -207,7 +209,7 @@ def _token_columns(tokens: Tokens | None) -> tuple:
     return (None, None, None) if tokens is None else (tokens.ids_T, tokens.logprobs_T, tokens.origins_T)
 
 
-def _trajectory_content(trajectory: Trajectory, answer: str | None, searches: int) -> tuple:
+def _content(trajectory: Trajectory, searches: int, own_tokens: int) -> tuple:
     task, steps = trajectory.task, trajectory.steps
     return (
         task.kind,
@@ -216,10 +218,10 @@ def _trajectory_content(trajectory: Trajectory, answer: str | None, searches: in
         int(trajectory.fork),
         str(End(trajectory.end)),
         trajectory.end_reason,
-        answer,
+        trajectory.answer,
         len(steps),
         searches,
-        sum(step.own_tokens for step in steps),
+        own_tokens,
         null_if_nan(sum(step.seconds for step in steps)),
         dumps(pack(trajectory.extras, "extras of the trajectory")),
     )

@@ -31,7 +31,7 @@ class Relation:
     columns: tuple[Column, ...]
     sql: str = ""
     sorted_by: str = ""
-    inline_rows: int = 500  # a write of at most so many rows goes into the catalog itself
+    inline_rows: int = 500  # a write of at most so many rows goes into the catalog itself, not into a file
     row_group: int | None = None  # rows; small ones make reading one group fast
 
     @property
@@ -182,6 +182,7 @@ TABLES = (
             "extras VARCHAR JSON",
         ),
         sorted_by="run ASC, group_id ASC",
+        inline_rows=50,
     ),
     Relation(
         "step_rows",
@@ -200,12 +201,14 @@ TABLES = (
             "from_step INTEGER its index there",
         ),
         sorted_by="run ASC, group_id ASC",
+        inline_rows=50,
     ),
     Relation(
         "search_rows",
         "Searches, each once. Read the view searches.",
         columns(STEP, SEARCH_CONTENT),
         sorted_by="run ASC, group_id ASC",
+        inline_rows=50,
     ),
     Relation(
         "rewards",
@@ -242,6 +245,7 @@ TABLES = (
             "reward VARCHAR version, see rewards",
         ),
         sorted_by="run ASC, group_id ASC",
+        inline_rows=50,
     ),
     Relation(
         "token_scores",

@@ -54,14 +54,20 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         return Checkpoint(folder, state, weights, load_file(folder / "optimiser.safetensors"))
     except Exception as error:
         near = sorted(str(p.parent) for p in folder.parent.glob("*/state.json"))[-3:]
-        raise FormatError(f"no checkpoint in {folder} ({error}); the newest beside it: {', '.join(near) or 'none'}") from error
+        raise FormatError(
+            f"no checkpoint in {folder} ({error}); the newest beside it: {', '.join(near) or 'none'}"
+        ) from error
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor]) -> None:
     """Put AdamW's moments and step counts back."""
     for g, group in enumerate(optimiser.param_groups):
         for p, parameter in enumerate(group["params"]):
-            held = {key: moments[f"{g}.{p}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{g}.{p}.{key}" in moments}
+            held = {
+                key: moments[f"{g}.{p}.{key}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{g}.{p}.{key}" in moments
+            }
             if held:
                 moved = {key: tensor.to(parameter.device) for key, tensor in held.items() if key != "step"}
                 optimiser.state[parameter] = {"step": held["step"], **moved}

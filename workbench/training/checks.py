@@ -40,7 +40,9 @@ def ids_are_text(rows: Sequence[Row], tokenizer: Any, most: int = 4) -> Check:
             ids = row.tokens.ids_T[row.train_T & (row.step_T == s)].tolist()
             text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
             looked += 1
-            wrong += text.removesuffix(tokenizer.eos_token or "\0") != step.text.removesuffix(tokenizer.eos_token or "\0")
+            wrong += text.removesuffix(tokenizer.eos_token or "\0") != step.text.removesuffix(
+                tokenizer.eos_token or "\0"
+            )
     return Check("trained ids", wrong == 0, wrong, f"{wrong} of {looked} turns do not decode to the text acted on")
 
 
@@ -57,7 +59,9 @@ def sampler_gap(before: np.ndarray, sampler: np.ndarray, limit: float = 0.02) ->
     """Trainer and sampler agree on the tokens drawn: mean |difference| of logprobs, nats."""
     gap = float(np.abs(before - sampler).mean()) if len(before) else 0.0
     worst = float(np.abs(before - sampler).max()) if len(before) else 0.0
-    return Check("sampler gap", gap <= limit, gap, f"mean {gap:.1e}, worst {worst:.1e} nats between trainer and sampler")
+    return Check(
+        "sampler gap", gap <= limit, gap, f"mean {gap:.1e}, worst {worst:.1e} nats between trainer and sampler"
+    )
 
 
 def groups_teach(advantages: Advantages, limit: float = 0.9) -> Check:
@@ -87,11 +91,15 @@ def all_scored(advantages: Advantages) -> Check:
     batch = advantages.batch
     missing = int((batch.status_S == Status.MISSING).sum())
     silent = int((np.isnan(batch.returns_N) & batch.in_gradient_N).sum())
-    return Check("missing scores", silent == 0, silent, f"{silent} rollouts unscored, {missing} steps with a failed term")
+    return Check(
+        "missing scores", silent == 0, silent, f"{silent} rollouts unscored, {missing} steps with a failed term"
+    )
 
 
 def weights_arrived(version_before: int, version_after: int, moved: float, gap: float | None) -> Check:
     """The update changed the weights and the sampler uses them."""
     ok = version_after > version_before and moved > 0 and (gap is None or gap < 1e-3)
     told = "" if gap is None else f", sampler off by {gap:.1e} nats"
-    return Check("weights arrived", ok, moved, f"moved by {moved:.1e}, version {version_before} to {version_after}{told}")
+    return Check(
+        "weights arrived", ok, moved, f"moved by {moved:.1e}, version {version_before} to {version_after}{told}"
+    )

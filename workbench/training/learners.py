@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -75,8 +75,8 @@ class LanguageLearner:
     """A causal language model. Only the hidden states of trained tokens go through the language-model head, in fp32."""
 
     def __init__(self, policy: LanguagePolicy, keep_reference: bool) -> None:
-        self.engine: Any = policy.engine
-        self.model = self.engine.model
+        self.engine = cast(Any, policy.engine)
+        self.model: Any = self.engine.model
         self.temperature = policy.temperature or 1.0
         self.adapter = hasattr(self.model, "disable_adapter")  # a peft model: the reference is the bare model
         self._head_alone = _head_alone(self.model)

@@ -40,7 +40,7 @@ def training_rows(trees: Sequence[Tree], advantages: Advantages) -> list[Row]:
     done: set[str] = set()
     rows = []
     for n in np.flatnonzero(batch.gradient_N):
-        trajectory, path = trajectories[n], batch.path(n)
+        trajectory, path = trajectories[n], batch.path(int(n))
         fresh_S = np.array([step.id not in done for step in trajectory.steps])
         done.update(step.id for step in trajectory.steps)
         token_advantages = None

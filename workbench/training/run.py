@@ -56,7 +56,8 @@ class Run:
         self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
         self.base = weights_digest(self.learner)
         self.optimiser = torch.optim.AdamW(self.learner.parameters(), lr=plan.optimiser.lr)
-        self.update, self.drawn, self.reports, self.status = 0, 0, [], "new"
+        self.update, self.drawn, self.status = 0, 0, "new"
+        self.reports: list[Report] = []
         self.error: BaseException | None = None
         self.plan = plan
         self._recorded_plan: Plan | None = None
@@ -209,9 +210,8 @@ class Run:
         return lr
 
     def _version(self) -> int:
-        return getattr(self.policy, "weights_version", None) or getattr(
-            getattr(self.policy, "engine", None), "weights_version", 0
-        )
+        holder = self.policy if hasattr(self.policy, "weights_version") else getattr(self.policy, "engine", None)
+        return int(getattr(holder, "weights_version", 0))
 
     def _checks(
         self, trees: Sequence[Tree], advantages: Advantages, trained: Trained, version: int
@@ -327,14 +327,11 @@ def with_kl_term(
     """The batch with one more term, weight -coef: the k1 estimate summed over the own tokens of each step, nats."""
     rows = training_rows(trees, advantages)
     kl_S = np.full(len(batch.parent_S), np.nan)
-    index = {}
-    for n, trajectory in enumerate(trajectory for tree in trees for trajectory in tree):
-        index[n] = batch.path(n)
     for row in rows:
         with torch.no_grad():
             logp_T = learner.likelihood([row]).logp_T
         difference_T = (logp_T - learner.reference([[row]])[0]).float().cpu().numpy()
-        steps = index[row.number][row.step_T[row.train_T]]
+        steps = batch.path(row.number)[row.step_T[row.train_T]]
         kl_S[np.unique(steps)] = 0.0
         np.add.at(kl_S, steps, difference_T)
     status_S = np.where(np.isnan(kl_S), 1, 0).astype(np.int8)

@@ -103,8 +103,6 @@ def train_on(
     )
 
 
-
-
 def _flat(arrays: Sequence[np.ndarray], rows: Sequence[Row], device: torch.device) -> torch.Tensor:
     flat = np.concatenate([array[row.train_T] for array, row in zip(arrays, rows, strict=True)])
     return torch.from_numpy(flat.astype(np.float32)).to(device)

@@ -1,0 +1,46 @@
+"""Labs as the commands use them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import StoreError
+from workbench.store import Store, open_store
+
+
+def existing_lab(folder: str) -> Store:
+    """A lab to read from: a mistyped name shall not make an empty one.
+
+    Raises:
+        StoreError: there is no lab in `folder`.
+    """
+    if not (Path(folder) / "catalog.sqlite").exists():
+        here = sorted(str(path.parent) for path in Path().glob("*/catalog.sqlite"))
+        raise StoreError(
+            f"no lab in {folder!r}; here are: {', '.join(here) or 'none'}. Commands that log make one: "
+            f"workbench rollout --lab {shlex.quote(folder)}"
+        )
+    return open_store(folder)
+
+
+class Told:
+    """A lab as a recorder that keeps the command line with the settings of every run, and remembers the run's name."""
+
+    def __init__(self, store: Store, command: str) -> None:
+        self.store, self.command = store, command
+        self.run = ""  # the last one started
+
+    def start_run(self, settings: Mapping[str, Any], *, name: str | None = None) -> str:
+        self.run = self.store.start_run({**settings, "command": self.command}, name=name)
+        return self.run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def in_lab(command: str, lab: str) -> str:
+    """A command to type next, naming the lab where it is not the default."""
+    return f"  workbench {command}" + ("" if lab == "lab" else f" --lab {shlex.quote(lab)}")

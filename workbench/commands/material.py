@@ -1,0 +1,188 @@
+"""From options to a policy, tasks and an environment: what `rollout`, `train` and `world evaluate` start from."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from workbench.agents.language_policy import LanguagePolicy
+from workbench.agents.model_files import MODELS
+from workbench.agents.templates import TagTemplate, ToolCallTemplate
+from workbench.agents.transformers_engine import TransformersEngine
+from workbench.demo import Demo, data_folder, demo
+from workbench.environments.search_tool import SearchTool
+from workbench.environments.tool_environment import ToolEnvironment
+from workbench.errors import FormatError, SettingError, UnknownName
+from workbench.protocols import Limits
+from workbench.retrieval import RemoteIndex, SearchIndex, Searcher, read_corpus, read_tasks
+from workbench.spec import dumps, loads, part
+from workbench.training.tiny_policy import TEMPLATES as TINY_TEMPLATES
+from workbench.training.tiny_policy import save_engine
+from workbench.trajectory import Task
+
+TEMPLATES = {"search-r1": TagTemplate(), "tools": ToolCallTemplate()}
+"""Ways of writing for a model that brings none of its own."""
+
+HABITS_FILE = "policy.json"
+
+
+@part
+class Habits:
+    """How a policy is used where nothing else is said. A policy made here keeps them beside its weights."""
+
+    template: Any = TEMPLATES["search-r1"]
+    _: KW_ONLY
+    turn_tokens: int = 500
+    k: int = 3  # pages a search
+    turns: int = 4
+    observation_tokens: int | None = 500
+
+    def environment(self, index: Searcher) -> ToolEnvironment:
+        limits = Limits(turns=self.turns, observation_tokens=self.observation_tokens)
+        return ToolEnvironment([SearchTool(index, k=self.k)], limits=limits)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a rollout needs."""
+
+    policy: LanguagePolicy
+    tasks: tuple[Task, ...]
+    environment: ToolEnvironment
+    habits: Habits
+
+
+def gather(args: argparse.Namespace) -> Material:
+    """Everything that the options of `options.add_material` ask for.
+
+    Raises:
+        SettingError, UnknownName, FormatError: something of it is not there; says what to type instead.
+    """
+    tasks = tasks_of(args.tasks, args.limit)
+    if args.corpus is None and args.tasks not in DEMO_TASKS:
+        raise SettingError(f"the tasks in {args.tasks} need pages to search: --corpus FILE, or --corpus demo")
+    index = searcher(args.corpus or ["demo"])
+    engine, habits = engine_of(args.policy, args.template)
+    given = {name: getattr(args, name) for name in ("turn_tokens", "k", "turns", "observation_tokens")}
+    habits = replace(habits, **{name: value for name, value in given.items() if value is not None})
+    if args.chat and isinstance(habits.template, TagTemplate):
+        habits = replace(habits, template=replace(habits.template, chat=True))
+    policy = LanguagePolicy(engine, habits.template, args.temperature, habits.turn_tokens)
+    return Material(policy, tasks, habits.environment(index), habits)
+
+
+# ---------------------------------------------------------------- tasks and pages
+
+DEMO_TASKS = {"demo": "tasks", "demo-test": "test_tasks"}
+
+
+def tasks_of(source: str, limit: int | None) -> tuple[Task, ...]:
+    """The first `limit` tasks of a question set, or of the embedded world."""
+    held = getattr(demo(), DEMO_TASKS[source]) if source in DEMO_TASKS else read_tasks(source)
+    tasks = tuple(itertools.islice(held, limit))
+    if not tasks:
+        raise FormatError(f"{source} holds no questions")
+    return tasks
+
+
+def searcher(sources: Sequence[str]) -> Searcher:
+    """What answers searches over these sources: one address or index folder, or any number of corpora together.
+
+    Raises:
+        SettingError: an address or index among others.
+        ToolError: nobody answers at the address.
+    """
+    alone = [source for source in sources if _is_address(source) or _is_index(source)]
+    if alone and len(sources) > 1:
+        raise SettingError(f"{alone[0]} must be the only corpus, got {len(sources)}; index the files together instead")
+    if alone and _is_address(alone[0]):
+        remote = RemoteIndex(alone[0])
+        remote.search(["Is anybody there?"], k=1)  # better now than as the failure of every call
+        return remote
+    if alone:
+        return SearchIndex.load(alone[0])
+    pages = itertools.chain.from_iterable(demo().pages if name == "demo" else read_corpus(name) for name in sources)
+    return SearchIndex.build(pages, progress=list(sources) != ["demo"])
+
+
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _is_index(source: str) -> bool:
+    return (Path(source) / "index.json").is_file()
+
+
+# ---------------------------------------------------------------- policies
+
+
+def engine_of(policy: str, template: str | None) -> tuple[TransformersEngine, Habits]:
+    """The engine that `policy` names and its habits, the template replaced where one is named."""
+    if policy == "demo":
+        return demo_engine(template or "tags")
+    folder = Path(policy)
+    if folder.name in MODELS and not folder.exists():
+        raise SettingError(f"no folder {policy!r} yet; get it: workbench models get {folder.name} --out {policy}")
+    habits = loads((folder / HABITS_FILE).read_text()) if (folder / HABITS_FILE).is_file() else Habits()
+    if template is not None:
+        habits = replace(habits, template=_named(template, TEMPLATES))
+    return TransformersEngine.load(policy), habits
+
+
+def demo_engine(template: str) -> tuple[TransformersEngine, Habits]:
+    """The tiny policy that writes in this template, in the limits it was made for."""
+    _named(template, TINY_TEMPLATES)
+    world = demo_world(template)
+    tiny, environment = world.policy, world.environment
+    limits = environment.limits
+    return tiny.engine, Habits(
+        tiny.template,
+        turn_tokens=tiny.turn_tokens,
+        k=environment.tools[0].k,
+        turns=limits.turns,
+        observation_tokens=limits.observation_tokens,
+    )
+
+
+def demo_world(template: str = "tags") -> Demo:
+    """The embedded world.
+
+    Raises:
+        SettingError: its tiny policy has not been made here.
+    """
+    if not (data_folder() / "world" / f"policy-{template}").is_dir():
+        raise SettingError(
+            f"the embedded world has no tiny policy for the template {template!r} here; make it (up to an hour): "
+            f"workbench world train-policy --template {template}"
+        )
+    return demo(template)
+
+
+def _named(name: str, templates: dict[str, Any]) -> Any:
+    if name not in templates:
+        raise UnknownName.among("template", name, templates, where="those of this policy")
+    return templates[name]
+
+
+def check_free(folder: str) -> None:
+    """Say it before hours of training, not after them.
+
+    Raises:
+        SettingError: `folder` holds something other than a model.
+    """
+    path = Path(folder)
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / "config.json").exists())):
+        raise SettingError(f"{folder} holds other things; save the model to a new or empty folder")
+
+
+def save_policy(engine: TransformersEngine, habits: Habits, folder: str) -> Path:
+    """Weights (fp16, adapters merged in), tokenizer and habits: ``--policy FOLDER`` needs no other option."""
+    if hasattr(engine.model, "merge_and_unload"):
+        engine.model = engine.model.merge_and_unload()
+    saved = save_engine(engine, folder)
+    (saved / HABITS_FILE).write_text(dumps(habits) + "\n")
+    return saved

@@ -1,0 +1,151 @@
+"""What the commands' options share: help that teaches, checks of what is typed, and the options several commands have."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+Command = Callable[[argparse.Namespace], int | None]
+"""Does what was asked; returns the exit code where that is not 0."""
+
+
+class Parser(argparse.ArgumentParser):
+    """One readable line for what was typed wrongly, and no abbreviations, which break when an option is added."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"workbench: {message}\n  '{self.prog} --help' explains it, with examples\n")
+
+
+def add_command(commands: Any, name: str, run: Command, lesson: str, *, kept: str = "nothing was changed") -> Parser:
+    """A command whose help is `lesson`: a line that sums it up, a paragraph, and examples from "examples:" on.
+
+    Args:
+        run: what does it.
+        kept: what Ctrl-C leaves behind, in a sentence; may name options, as in "{lab}".
+    """
+    parser = add_family(commands, name, lesson)
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of errors")
+    parser.set_defaults(run=run, kept=kept)
+    return parser
+
+
+def add_family(commands: Any, name: str, lesson: str) -> Parser:
+    """A command that only holds others. Alone it prints its help."""
+    summary, _, rest = lesson.strip().partition("\n")
+    text, mark, examples = rest.partition("examples:")
+    parser = commands.add_parser(name, help=summary, description=f"{summary}\n{text.rstrip()}", epilog=mark + examples)
+    parser.set_defaults(run=lambda args: parser.print_help(), kept="nothing was changed")
+    return parser
+
+
+# ---------------------------------------------------------------- what may be typed
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An option's type: a whole number from `least` to `most`."""
+    return _checked(int, "a whole number", least, most)
+
+
+def number(least: float, most: float | None = None, *, above: bool = False) -> Callable[[str], float]:
+    """An option's type: a number from `least` (or, with `above`, above it) to `most`."""
+    return _checked(float, "a number", least, most, above)
+
+
+def _checked(
+    read: Callable[[str], Any], what: str, least: float, most: float | None, above: bool = False
+) -> Callable[[str], Any]:
+    wanted = f"must be {what} {'above' if above else 'of at least'} {least}" + (f" and at most {most}" if most else "")
+
+    def value_of(text: str) -> Any:
+        try:
+            value = read(text)
+        except ValueError:
+            value = math.nan
+        if not (value > least if above else value >= least) or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}")
+        return value
+
+    return value_of
+
+
+# ---------------------------------------------------------------- options that several commands have
+
+
+def add_lab(parser: Parser) -> None:
+    parser.add_argument("--lab", default="lab", metavar="FOLDER", help="where everything is kept (default: lab)")
+
+
+def add_material(parser: Parser, *, limit: int | None) -> None:
+    """Policy, tasks, corpus and limits: what `material.gather` reads."""
+    who = parser.add_argument_group("who plays")
+    who.add_argument(
+        "--policy",
+        default="demo",
+        metavar="NAME",
+        help="demo (the tiny policy), a folder with a model, or a name on a model hub (default: demo)",
+    )
+    who.add_argument(
+        "--template",
+        metavar="NAME",
+        help="how it writes: search-r1 or tools; for demo tags or tools (default: as the policy was made, else search-r1)",
+    )
+    who.add_argument(
+        "--chat", action="store_true", help="search-r1 in the model's chat template (tools is always in it)"
+    )
+    who.add_argument("--turn-tokens", type=whole(1), metavar="N", help="most tokens of one turn (default: 500)")
+    what = parser.add_argument_group("on what")
+    what.add_argument(
+        "--tasks",
+        default="demo",
+        metavar="FILE",
+        help="a question set, or demo, or demo-test, its held-out tasks (default: demo)",
+    )
+    what.add_argument(
+        "--limit",
+        type=whole(1),
+        default=limit,
+        metavar="N",
+        help=f"only the first N tasks (default: {limit or 'all'})",
+    )
+    what.add_argument(
+        "--corpus",
+        nargs="+",
+        metavar="FILE",
+        help="pages to search: files, a folder that `corpus index` wrote, a folder of .txt and .md, an http:// address "
+        "that speaks Search-R1's protocol, or demo (default: demo, for its tasks)",
+    )
+    add_limits(parser)
+
+
+def add_limits(parser: Parser) -> None:
+    limits = parser.add_argument_group("within which limits (defaults: Search-R1's; a policy made here brings its own)")
+    limits.add_argument("--k", type=whole(1), metavar="N", help="pages a search brings (default: 3)")
+    limits.add_argument(
+        "--turns", type=whole(0), metavar="N", help="turns that may search; one more follows to answer (default: 4)"
+    )
+    limits.add_argument(
+        "--observation-tokens", type=whole(1), metavar="N", help="most tokens of what a turn is shown (default: 500)"
+    )
+    limits.add_argument(
+        "--batch", type=whole(1), metavar="N", help="rollouts in flight: fewer need less memory (default: 128)"
+    )
+
+
+def typed_again(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The options among `names` that were given, as words of a command line."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(args, name)
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list):
+            words += [flag, *value]
+        elif value not in (None, False):
+            words += [flag, str(value)]
+    return words
