@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
     ("widgets",),
-    ("cli", "demo", "main_job", "papers", "adapters", "workbench", "widgets.app"),
+    ("cli", "commands", "demo", "main_job", "papers", "adapters", "workbench", "widgets.app"),
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 

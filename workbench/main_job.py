@@ -67,12 +67,11 @@ def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks
         print(speed(reports, seconds))
         picture = plot(reports, before, after, Path(lab) / "plots" / f"{job}.png")
         print(f"Plot: {picture}\nEverything is logged in {lab}. Ask it:\n")
-        query = f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by update order by update"
-        print(f'  workbench sql --lab {lab} "{query}"')
+        by_update = f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by all order by 1"
+        print(f'  workbench sql --lab {lab} "{by_update}"')
         print(f"  workbench sql --lab {lab} \"select * from searches where run = '{job}-after-greedy' limit 5\"")
-        print(
-            f"  workbench train --help       (other rewards, methods, policies)\n  make lab                     (the notebooks)"
-        )
+        print("  workbench train --help       (other rewards, methods and policies)")
+        print("  make lab                     (JupyterLab)")
 
 
 def _free_name(taken: list[str]) -> str:

@@ -52,6 +52,7 @@ class Scores:
     parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
+        self.level = Level(self.level)
         self.values_S = np.array(self.values_S, dtype=np.float64)
         self.status_S = np.array(self.status_S, dtype=np.int8)
         self.why_S = tuple(self.why_S) or ("",) * len(self.values_S)
@@ -66,7 +67,8 @@ class Scores:
         if wrong.any():
             s = int(wrong.argmax())
             raise ScoreError(
-                f"value {self.values_S[s]} at {s} has status {Status(self.status_S[s]).name}; NaN and only NaN is unscored"
+                f"value {self.values_S[s]} at {s} has status {Status(self.status_S[s]).name}; "
+                "NaN and only NaN is unscored"
             )
 
     @classmethod

@@ -174,7 +174,7 @@ def test_an_agent_that_writes_its_own_results_is_not_well_formed():
 
 
 def test_other_tags_and_orders_can_be_asked_for():
-    grammar = WellFormed(turn=("plan", "think", "search"), last=("think", "answer"), optional=frozenset({"plan"}))
+    grammar = WellFormed(turn=("plan", "think", "search"), last=("think", "answer"), optional=("plan",))
     assert grammar(turns("<plan>p</plan>" + SEARCH, ANSWER)).value == 1.0
     assert grammar(turns(SEARCH, ANSWER)).value == 1.0
     assert grammar(turns("<think>a</think><plan>p</plan><search>b</search>", ANSWER)).value == 0.0

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.model_files import MODELS
@@ -18,7 +18,7 @@ from workbench.environments.search_tool import SearchTool
 from workbench.environments.tool_environment import ToolEnvironment
 from workbench.errors import FormatError, SettingError, UnknownName
 from workbench.protocols import Limits
-from workbench.retrieval import RemoteIndex, SearchIndex, Searcher, read_corpus, read_tasks
+from workbench.retrieval import RemoteIndex, Searcher, SearchIndex, read_corpus, read_tasks
 from workbench.spec import dumps, loads, part
 from workbench.training.tiny_policy import TEMPLATES as TINY_TEMPLATES
 from workbench.training.tiny_policy import save_engine
@@ -51,6 +51,7 @@ class Material:
     """What a rollout needs."""
 
     policy: LanguagePolicy
+    engine: TransformersEngine  # the policy's
     tasks: tuple[Task, ...]
     environment: ToolEnvironment
     habits: Habits
@@ -71,8 +72,9 @@ def gather(args: argparse.Namespace) -> Material:
     habits = replace(habits, **{name: value for name, value in given.items() if value is not None})
     if args.chat and isinstance(habits.template, TagTemplate):
         habits = replace(habits, template=replace(habits.template, chat=True))
-    policy = LanguagePolicy(engine, habits.template, args.temperature, habits.turn_tokens)
-    return Material(policy, tasks, habits.environment(index), habits)
+    temperature = 1.0 if args.temperature is None else args.temperature
+    policy = LanguagePolicy(engine, habits.template, temperature, habits.turn_tokens)
+    return Material(policy, engine, tasks, habits.environment(index), habits)
 
 
 # ---------------------------------------------------------------- tasks and pages
@@ -127,24 +129,39 @@ def engine_of(policy: str, template: str | None) -> tuple[TransformersEngine, Ha
     folder = Path(policy)
     if folder.name in MODELS and not folder.exists():
         raise SettingError(f"no folder {policy!r} yet; get it: workbench models get {folder.name} --out {policy}")
-    habits = loads((folder / HABITS_FILE).read_text()) if (folder / HABITS_FILE).is_file() else Habits()
+    habits = _read_habits(folder / HABITS_FILE)
     if template is not None:
         habits = replace(habits, template=_named(template, TEMPLATES))
     return TransformersEngine.load(policy), habits
+
+
+def _read_habits(file: Path) -> Habits:
+    if not file.is_file():
+        return Habits()
+    try:
+        habits = loads(file.read_text())
+    except ValueError as error:
+        raise FormatError(f"{file} is not as `workbench train --save` writes it ({error}); delete it") from error
+    return habits
 
 
 def demo_engine(template: str) -> tuple[TransformersEngine, Habits]:
     """The tiny policy that writes in this template, in the limits it was made for."""
     _named(template, TINY_TEMPLATES)
     world = demo_world(template)
-    tiny, environment = world.policy, world.environment
-    limits = environment.limits
-    return tiny.engine, Habits(
-        tiny.template,
-        turn_tokens=tiny.turn_tokens,
-        k=environment.tools[0].k,
-        turns=limits.turns,
-        observation_tokens=limits.observation_tokens,
+    policy = world.policy
+    return cast(TransformersEngine, policy.engine), habits_of_tiny(policy, world.environment)
+
+
+def habits_of_tiny(policy: LanguagePolicy, environment: ToolEnvironment) -> Habits:
+    """How the tiny policy is used in the environment it was made for."""
+    tool = cast(SearchTool, environment.tools[0])
+    return Habits(
+        policy.template,
+        turn_tokens=policy.turn_tokens,
+        k=tool.k,
+        turns=environment.limits.turns,
+        observation_tokens=environment.limits.observation_tokens,
     )
 
 

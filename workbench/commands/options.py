@@ -1,9 +1,10 @@
-"""What the commands' options share: help that teaches, checks of what is typed, and the options several commands have."""
+"""What the commands share: help that teaches, checks of what is typed, and the options that several of them have."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -11,11 +12,20 @@ Command = Callable[[argparse.Namespace], int | None]
 """Does what was asked; returns the exit code where that is not 0."""
 
 
+class Lesson(argparse.RawDescriptionHelpFormatter):
+    """Fills the paragraphs of a help text to the terminal's width and leaves its examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return super()._fill_text(text, width, indent)
+        return "\n\n".join(textwrap.fill(" ".join(part.split()), min(width, 100)) for part in text.split("\n\n"))
+
+
 class Parser(argparse.ArgumentParser):
     """One readable line for what was typed wrongly, and no abbreviations, which break when an option is added."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=Lesson, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"workbench: {message}\n  '{self.prog} --help' explains it, with examples\n")
@@ -76,12 +86,13 @@ def _checked(
 # ---------------------------------------------------------------- options that several commands have
 
 
-def add_lab(parser: Parser) -> None:
+def add_lab(parser: Any) -> None:
     parser.add_argument("--lab", default="lab", metavar="FOLDER", help="where everything is kept (default: lab)")
 
 
 def add_material(parser: Parser, *, limit: int | None) -> None:
-    """Policy, tasks, corpus and limits: what `material.gather` reads."""
+    """Policy, tasks, corpus and limits: what `material.gather` reads, with `temperature`."""
+    parser.usage = "%(prog)s [options]"
     who = parser.add_argument_group("who plays")
     who.add_argument(
         "--policy",
@@ -92,7 +103,7 @@ def add_material(parser: Parser, *, limit: int | None) -> None:
     who.add_argument(
         "--template",
         metavar="NAME",
-        help="how it writes: search-r1 or tools; for demo tags or tools (default: as the policy was made, else search-r1)",
+        help="how it writes: search-r1 or tools; demo: tags or tools (default: as the policy was made, else search-r1)",
     )
     who.add_argument(
         "--chat", action="store_true", help="search-r1 in the model's chat template (tools is always in it)"
@@ -119,10 +130,6 @@ def add_material(parser: Parser, *, limit: int | None) -> None:
         help="pages to search: files, a folder that `corpus index` wrote, a folder of .txt and .md, an http:// address "
         "that speaks Search-R1's protocol, or demo (default: demo, for its tasks)",
     )
-    add_limits(parser)
-
-
-def add_limits(parser: Parser) -> None:
     limits = parser.add_argument_group("within which limits (defaults: Search-R1's; a policy made here brings its own)")
     limits.add_argument("--k", type=whole(1), metavar="N", help="pages a search brings (default: 3)")
     limits.add_argument(
@@ -131,7 +138,10 @@ def add_limits(parser: Parser) -> None:
     limits.add_argument(
         "--observation-tokens", type=whole(1), metavar="N", help="most tokens of what a turn is shown (default: 500)"
     )
-    limits.add_argument(
+
+
+def add_batch(parser: Any) -> None:
+    parser.add_argument(
         "--batch", type=whole(1), metavar="N", help="rollouts in flight: fewer need less memory (default: 128)"
     )
 

@@ -39,7 +39,9 @@ def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Inte
     middle = rate + z * z / (2 * trials)
     reach = z * math.sqrt(rate * (1 - rate) / trials + (z / (2 * trials)) ** 2)
     scale = 1 + z * z / trials
-    return Interval(rate, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale), level)
+    low = (middle - reach) / scale if successes else 0.0
+    high = (middle + reach) / scale if successes < trials else 1.0
+    return Interval(rate, low, high, level)
 
 
 def bootstrap_interval(values_PK: np.ndarray, *, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
@@ -60,7 +62,7 @@ def bootstrap_interval(values_PK: np.ndarray, *, level: float = 0.95, resamples:
     values_PK = np.asarray(values_PK, dtype=np.float64)
     if values_PK.ndim not in (1, 2):
         raise ShapeError(f"values_PK must be [P, K] or [P], got shape {values_PK.shape}")
-    values_PK = values_PK.reshape(len(values_PK), -1)
+    values_PK = values_PK if values_PK.ndim == 2 else values_PK[:, None]
     known_PK = ~np.isnan(values_PK)
     if not known_PK.any():
         return Interval(math.nan, math.nan, math.nan, level)

@@ -10,6 +10,7 @@ import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -34,11 +35,11 @@ class Composite(Reward):
     def inner(self) -> tuple[Reward, ...]:
         raise NotImplementedError
 
-    @property
+    @cached_property
     def levels(self) -> frozenset[Level]:
         return frozenset[Level]().union(*(reward.levels for reward in self.inner))
 
-    @property
+    @cached_property
     def level(self) -> Level:
         """The finest level inside: token, then step, then trajectory (group, where one of them compares siblings)."""
         for level in (Level.TOKEN, Level.STEP):
@@ -159,9 +160,8 @@ class WeightedSum(Composite):
     def _parts(self, scores: Sequence[Scores]) -> list[Part]:
         parts: list[Part] = []
         for (weight, reward), one in zip(self.terms, scores, strict=True):
-            raw = replace(one, parts=())
-            inner = one.parts or (Part(reward.name, 1.0, raw, reward.place),)
-            parts += [replace(term, weight=weight * term.weight) for term in inner]
+            inner = one.parts or (Part(reward.name, 1.0, one, reward.place),)
+            parts += [Part(term.name, weight * term.weight, term.scores, term.place) for term in inner]
         return unique(parts)
 
     def _summed(self, parts: Sequence[Part], trajectory: Trajectory) -> Scores:

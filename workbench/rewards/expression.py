@@ -1,4 +1,4 @@
-"""Rewards written as text, for the command line and the app: ``ExactMatch() + 0.5 * CoverageGain(match="id")``.
+"""Rewards written as text, for the command line and the app: ``ExactMatch() + 0.5 * CoverageGain(by="id")``.
 
 The text is parsed and never run: names of rewards, their settings as literals, and + - * between them.
 """

@@ -32,17 +32,16 @@ class WellFormed(Reward):
     _: KW_ONLY
     turn: tuple[str, ...] | None = ("think", "search")  # tags of a turn that calls a tool; None: anything goes
     last: tuple[str, ...] | None = ("think", "answer")  # tags of the last turn; None: anything goes
-    optional: frozenset[str] = frozenset()  # tags that may be absent
+    optional: tuple[str, ...] = ()  # tags that may be absent
     stray: Literal["none", "before", "anywhere"] = "none"  # text outside blocks: none, not after the last block, or any
 
     range = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optional", frozenset(self.optional))  # a spec brings a tuple
         known = {*(self.turn or ()), *(self.last or ())}
         if self.stray not in STRAY:
             raise SettingError(f"stray must be one of {', '.join(STRAY)}, got {self.stray!r}")
-        if unknown := sorted(self.optional - known):
+        if unknown := sorted(set(self.optional) - known):
             raise SettingError(f"optional tags {unknown} stand in no turn; the turns have {sorted(known)}")
 
     def score(self, trajectory: Trajectory) -> Scores:
@@ -98,7 +97,7 @@ def blocks_of(text: str, tags: frozenset[str]) -> tuple[list[str], list[tuple[in
     return blocks, stray, [f"<{inside}> is not closed"] if inside else []
 
 
-def _fits(blocks: list[str], due: tuple[str, ...], optional: frozenset[str]) -> bool:
+def _fits(blocks: list[str], due: tuple[str, ...], optional: tuple[str, ...]) -> bool:
     pattern = "".join(f"(?:{re.escape(tag)} ){'?' if tag in optional else ''}" for tag in due)
     return re.fullmatch(pattern, "".join(f"{tag} " for tag in blocks)) is not None
 

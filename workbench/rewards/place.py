@@ -34,9 +34,6 @@ class Placed(Wrapper):
     def place(self) -> str:
         return self.at
 
-    def __repr__(self) -> str:
-        return f"Placed({self.reward!r}, at={self.at!r})"
-
 
 def place(scores: Scores, trajectory: Trajectory, at: str | None = None) -> np.ndarray:
     """Scores as token rewards.

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.errors import LevelError, SettingError
 from workbench.rewards.compose import one_level
-from workbench.rewards.reward import Reward, Wrapper, factor
+from workbench.rewards.reward import Reward, Wrapper
 from workbench.scores import Level, Scores, Status
 from workbench.spec import part
 from workbench.trajectory import Trajectory
@@ -115,6 +115,3 @@ class Clip(Wrapper):
     def _held(self, values):  # type: ignore[no-untyped-def]  # a number or an array
         values = values if self.low is None else np.maximum(values, self.low)
         return values if self.high is None else np.minimum(values, self.high)
-
-    def __repr__(self) -> str:
-        return f"{factor(self.reward)}.clip({self.low!r}, {self.high!r})"

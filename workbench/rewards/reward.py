@@ -179,15 +179,19 @@ class Reward:
 
     def __repr__(self) -> str:
         """The settings that differ from their defaults, as one would type them."""
-        if not dataclasses.is_dataclass(self):
-            return f"{type(self).__name__}()"
-        shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if not _is_default(self, f)]
+        fields: tuple[dataclasses.Field, ...] = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        shown = [_typed(self, field) for field in fields if not _is_default(self, field)]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _is_default(value: Any, field: dataclasses.Field) -> bool:
-    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return made is not dataclasses.MISSING and getattr(value, field.name) == made
+    return field.default is not dataclasses.MISSING and getattr(value, field.name) == field.default
+
+
+def _typed(value: Any, field: dataclasses.Field) -> str:
+    """A setting as typed: by position where it has no default, else by name."""
+    text = repr(getattr(value, field.name))
+    return text if field.default is dataclasses.MISSING else f"{field.name}={text}"
 
 
 def length_of(level: Level, trajectory: Trajectory) -> int:
@@ -274,9 +278,6 @@ class Named(Wrapper):
     def change(self, scores: Scores, trajectory: Trajectory) -> Scores:
         parts = tuple(dataclasses.replace(one, name=f"{self.name}/{one.name}") for one in scores.parts)
         return dataclasses.replace(scores, parts=parts)
-
-    def __repr__(self) -> str:
-        return f"{factor(self.reward)}.named({self.name!r})"
 
 
 def factor(reward: Reward) -> str:

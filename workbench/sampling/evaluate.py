@@ -52,7 +52,8 @@ class Evaluation:
     def __repr__(self) -> str:
         low, high = self.interval()
         hops = ", ".join(f"{h} hop {value:.2f}" for h, value in self.by_hops().items())
-        return f"Evaluation({self.mean:.3f} [{low:.3f}, {high:.3f}], {hops}, {self.searches:.1f} searches, {len(self.trees)} tasks)"
+        counts = f"{self.searches:.1f} searches, {len(self.trees)} tasks"
+        return f"Evaluation({self.mean:.3f} [{low:.3f}, {high:.3f}], {hops}, {counts})"
 
 
 def evaluate(

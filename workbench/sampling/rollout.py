@@ -38,7 +38,7 @@ def rollout(
         progress: show a bar.
 
     Returns:
-        The finished trees. Ctrl-C returns (and keeps recorded) those finished so far.
+        The finished trees, in the order of the tasks. Ctrl-C returns (and keeps recorded) those finished so far.
     """
     sampler = sampler or GroupSampler(group_size)
     if recorder is not None:
@@ -61,4 +61,7 @@ def rollout(
     finally:
         if recorder is not None and run is not None:
             recorder.end_run(run, status)
-    return trees
+    place: dict[str, int] = {}
+    for task in tasks:
+        place.setdefault(task.id, len(place))
+    return sorted(trees, key=lambda tree: place[tree.task.id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 from workbench import spec
 from workbench.errors import ScoreError, SettingError, StoreError, UnknownName, UnknownRun
 from workbench.scores import Scores
-from workbench.store import lake, queries
+from workbench.store import lake, queries, upkeep
 from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
@@ -37,6 +38,7 @@ class Store:
         self.path = path
         self._writer = Writer(path, deadline_s=lock_timeout_s, linger_s=0.25)
         self._reader = Reader(connection, deadline_s=lock_timeout_s, before=self._writer.flush)
+        self._lock_timeout_s = lock_timeout_s
         self._runs: set[str] = set()  # known to exist
         weakref.finalize(self, self._writer.close_at_exit)
 
@@ -57,6 +59,12 @@ class Store:
         """Write everything recorded so far and let go of the lab. Closing twice does nothing."""
         self._writer.close()
         self._reader.close()
+
+    def tidy(self) -> None:
+        """Merge the small files that many writes leave. The writer does so now and then by itself."""
+        self.flush()
+        with contextlib.closing(lake.connect(self.path, read_only=False)) as connection:
+            upkeep.tidy(self.path, connection, deadline_s=self._lock_timeout_s)
 
     # ------------------------------------------------------------ recording (protocols.Recorder)
 

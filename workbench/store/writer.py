@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import StoreError, WorkbenchError
-from workbench.store import lake, queries
+from workbench.store import lake, queries, upkeep
 from workbench.store.plain import unescape
 from workbench.store.rows import Rows
 
 ONCE = {"tasks": "task_key", "rewards": "reward"}
 """Tables that hold each key once, with the key's column."""
+
+LOOK_EVERY = 20
+"""Commits of this process after which it looks whether small files should be merged."""
 
 Job = Callable[[lake.Connection], Any]
 """Something to do inside a write transaction."""
@@ -53,6 +56,7 @@ class Writer:
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._loop, name="workbench store writer", daemon=True)
         self._connection: lake.Connection | None = None
+        self._commits = 0
         self._known: dict[str, set[str]] = {table: set() for table in ONCE}
 
     def put(self, item: Rows | Job) -> Future:
@@ -138,17 +142,23 @@ class Writer:
                 self._change.wait_for(lambda: self._hurry or self._closed, timeout=self.linger_s)
                 taken, self._hurry = list(self._queue), False
             try:
-                results: list[Any] | None = self._commit([item for item, _ in taken])
-                error: Exception | None = None
-            except Exception as failure:  # whatever it was: the caller gets it, and the rows stay
-                results, error = None, failure if isinstance(failure, WorkbenchError) else _told(self.lab, failure)
+                self._write(taken)
+            except Exception as failure:  # whatever it was: the caller gets it, and what was not committed stays queued
                 self._disconnect()
-            with self._change:
-                if results is not None:
-                    del self._queue[: len(taken)]
-                    error = _settle(taken, results)
-                self._error = error
-                self._change.notify_all()
+                with self._change:
+                    self._error = failure if isinstance(failure, WorkbenchError) else _told(self.lab, failure)
+                    self._change.notify_all()
+
+    def _write(self, taken: Sequence[tuple[Rows | Job, Future]]) -> None:
+        """Commit what was taken off the queue's front."""
+        results = self._commit([item for item, _ in taken])
+        with self._change:
+            del self._queue[: len(taken)]
+            self._error = _settle(taken, results)
+            self._change.notify_all()
+        self._commits += 1
+        if self._commits % LOOK_EVERY == 0 and self._connection is not None and upkeep.is_untidy(self._connection):
+            upkeep.tidy(self.lab, self._connection, deadline_s=self.deadline_s)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -59,7 +59,8 @@ class Report:
         parts = "  ".join(f"{name} {value:.3f}" for name, value in self.parts.items())
         line = (
             f"{self.run} update {self.update:>3}  return {self.mean_return:.3f}  {parts}  "
-            f"searches {self.searches:.1f}  equal {self.equal_groups}/{self.groups}  grad {self.grad_norm:.2f}  {self.seconds:.1f} s"
+            f"searches {self.searches:.1f}  equal {self.equal_groups}/{self.groups}  "
+            f"grad {self.grad_norm:.2f}  {self.seconds:.1f} s"
         )
         return line + "".join(f"\n  {check}" for check in self.alarms)
 

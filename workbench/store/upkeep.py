@@ -1,0 +1,50 @@
+"""Keeping a lab quick: every commit leaves small files, and a hundred small files read slower than a large one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from workbench.errors import StoreError
+from workbench.store import lake
+from workbench.store.schema import TABLES
+
+SMALL_BYTES = 16 * 2**20
+"""Files below this size are merged; larger ones stay as they are, so that a merge stays quick however old the lab."""
+
+MANY = 200
+"""A lab with more small files than this is merged by its writers."""
+
+KEPT_HOURS = 1
+"""A merged file stays that long: another process may be reading it."""
+
+
+def is_untidy(connection: lake.Connection) -> bool:
+    """True where the lab holds many small files."""
+    count = "select count(*) from __ducklake_metadata_lake.ducklake_data_file"
+    where = f"where end_snapshot is null and file_size_bytes < {SMALL_BYTES}"
+    found = connection.execute(f"{count} {where}").fetchall()
+    return found[0][0] > MANY
+
+
+def tidy(lab: Path, connection: lake.Connection, *, deadline_s: float) -> None:
+    """Write out rows that wait in the catalog and merge small files. All rows and all older versions stay.
+
+    The lock is taken for one table at a time, so that other processes write in between.
+    """
+    for table in TABLES:
+        with lake.locked(lab, deadline_s=deadline_s):
+            _run(connection, f"call ducklake_flush_inlined_data('lake', table_name => '{table.name}')", deadline_s)
+            merge = f"call ducklake_merge_adjacent_files('lake', '{table.name}', max_file_size => {SMALL_BYTES})"
+            _run(connection, merge, deadline_s)
+    with lake.locked(lab, deadline_s=deadline_s):
+        before = f"now() - interval '{KEPT_HOURS} hours'"
+        _run(connection, f"call ducklake_cleanup_old_files('lake', older_than => {before})", deadline_s)
+
+
+def _run(connection: lake.Connection, statement: str, deadline_s: float) -> None:
+    try:
+        lake.retried(lambda: connection.execute(statement).fetchall(), deadline_s=deadline_s)
+    except duckdb.Error as error:
+        raise StoreError(f"the lab's small files could not be merged (no row is lost): {error}") from error
