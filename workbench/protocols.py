@@ -68,8 +68,8 @@ class Limits:
 
 
 class Tool(Protocol):
-    """Something an agent may call. It answers many calls at once; a call it cannot answer raises ToolError
-    in `check`, or comes back with `error` set."""
+    """Something an agent may call. It answers many calls at once; a call it cannot answer comes back with `error`
+    set, and a tool that is down raises ToolError."""
 
     @property
     def name(self) -> str: ...
@@ -90,7 +90,11 @@ class Tool(Protocol):
 
 
 class Environment(Protocol):
-    """States are values: `step` returns a new one and leaves the old usable, so that a trajectory can fork."""
+    """States are values: `step` returns a new one and leaves the old usable, so that a trajectory can fork.
+
+    An environment may also have ``step_all(states, calls) -> list[Outcome]``, one turn of many trajectories in one
+    batch; the loop uses it where it is there.
+    """
 
     @property
     def limits(self) -> Limits: ...

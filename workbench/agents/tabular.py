@@ -113,6 +113,8 @@ class TabularPolicy:
 def _prefixes(trajectory: Trajectory) -> list[Prefix]:
     """What the policy saw before each step."""
     steps = trajectory.steps
-    observed = ["", *(step.observation for step in steps)]
+    prompt = steps[0].context.text if steps and steps[0].context else ""
+    first = prompt.removeprefix(trajectory.task.question)  # `start` wrote the question, then the observation
+    observed = [first, *(step.observation for step in steps)]
     empty = Context("", None)
     return [Prefix(trajectory.id, trajectory.task, steps[:s], observed[s], empty) for s in range(len(steps))]

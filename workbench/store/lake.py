@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -40,7 +40,7 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None) -> Connec
         MissingPackage: the extension packages are missing or made for another duckdb.
         StoreError: the catalog cannot be read.
     """
-    config: dict[str, str | int] = {
+    config: dict[str, Any] = {
         "autoinstall_known_extensions": "false",  # nothing is fetched from the network
         "autoload_known_extensions": "false",
         "python_enable_replacements": "false",  # a table name never means a Python variable

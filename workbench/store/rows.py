@@ -51,7 +51,7 @@ class Rows:
     @property
     def trees(self) -> set[str]:
         """Trees that the rows record or score."""
-        return self.scored | self.digests.keys()
+        return {*self.scored, *self.digests}
 
 
 def arrow(name: str, rows: Iterable[Sequence[Any]]) -> pa.Table:

@@ -337,9 +337,7 @@ def _claim_run(connection: lake.Connection, name: str | None, settings: str) -> 
     """Enter a run under its name, inside the write transaction: no other process can take the same."""
     taken = {run for (run,) in connection.execute(queries.RUN_NAMES).fetchall()}
     if name is not None and escape(name) in taken:
-        raise SettingError(
-            f"run {name!r} is there already; choose another name, or leave it out for the next free one"
-        )
+        raise SettingError(f"run {name!r} is there already; choose another name, or leave it out for the next free one")
     if name is None:
         name = next(free for n in range(1, len(taken) + 2) if (free := f"r{n}") not in taken)
     row = {"run": escape(name), "settings": settings, "now": now()}

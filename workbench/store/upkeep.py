@@ -13,7 +13,7 @@ from workbench.store.schema import TABLES
 SMALL_BYTES = 16 * 2**20
 """Files below this size are merged; larger ones stay as they are, so that a merge stays quick however old the lab."""
 
-MANY = 200
+MANY = 100
 """A lab with more small files than this is merged by its writers."""
 
 KEPT_HOURS = 1
