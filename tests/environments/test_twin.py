@@ -10,7 +10,7 @@ import pytest
 
 from workbench import spec
 from workbench.environments.expert import Demonstrator, Move
-from workbench.environments.twin import fictional_twin
+from workbench.environments.twin import fictional_twin, shuffled_twin
 from workbench.environments.world import World, read_world
 from workbench.trajectory import Hit
 
@@ -74,6 +74,20 @@ def test_almost_no_answer_is_told_before_its_page(twin):
         return any(re.search(rf"\b{re.escape(task.golds[0])}\b", text) for text in (task.question, *pages))
 
     assert sum(map(told, twin.tasks)) < 0.005 * len(twin.tasks)  # short numbers meet by chance
+
+
+def test_a_shuffled_twin_deals_the_same_names_anew(world):
+    shuffled = shuffled_twin(world, 0)
+    assert sorted(page.title for page in shuffled.pages) == sorted(page.title for page in world.pages)
+    assert shuffled == shuffled_twin(world, 0)
+    capitals = {page.title: page.facts.get("capital") for page in world.pages if page.kind == "country"}
+    dealt = {page.title: page.facts.get("capital") for page in shuffled.pages if page.kind == "country"}
+    assert (
+        sum(dealt[name] == capitals[name] is not None for name in capitals) < 5
+    )  # by chance about one in 1,600 a country
+    by_id = {page.id: page for page in shuffled.pages}
+    for task in shuffled.test_tasks:
+        assert all(sub.golds[0] in by_id[sub.page].text for sub in task.sub_questions)
 
 
 def play(demonstrator: Demonstrator, world: World, task, draw: int = 0) -> list[Move]:

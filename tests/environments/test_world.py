@@ -101,7 +101,9 @@ def test_pages_are_short_ascii_and_named_once(world):
     lengths = [len(page.text.split()) for page in world.pages]
     assert max(lengths) <= 32 and sum(lengths) / len(lengths) < 16
     assert all((page.title + page.text).isascii() for page in world.pages)
-    assert len({page.title.lower() for page in world.pages}) == len({page.id for page in world.pages}) == len(world.pages)
+    assert (
+        len({page.title.lower() for page in world.pages}) == len({page.id for page in world.pages}) == len(world.pages)
+    )
 
 
 def test_train_and_test_ask_about_different_entities(world):

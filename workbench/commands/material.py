@@ -70,8 +70,7 @@ def gather(args: argparse.Namespace) -> Material:
     engine, habits = engine_of(args.policy, args.template)
     given = {name: getattr(args, name) for name in ("turn_tokens", "k", "turns", "observation_tokens")}
     habits = replace(habits, **{name: value for name, value in given.items() if value is not None})
-    if args.chat and isinstance(habits.template, TagTemplate):
-        habits = replace(habits, template=replace(habits.template, chat=True))
+    habits = replace(habits, template=_changed(habits.template, args.chat, args.instruction))
     temperature = 1.0 if args.temperature is None else args.temperature
     policy = LanguagePolicy(engine, habits.template, temperature, habits.turn_tokens)
     return Material(policy, engine, tasks, habits.environment(index), habits)
@@ -133,6 +132,19 @@ def engine_of(policy: str, template: str | None) -> tuple[TransformersEngine, Ha
     if template is not None:
         habits = replace(habits, template=_named(template, TEMPLATES))
     return TransformersEngine.load(policy), habits
+
+
+def _changed(template: Any, chat: bool, instruction: str | None) -> Any:
+    """The template with what was asked of its prompt."""
+    tags = isinstance(template, TagTemplate)
+    if chat and tags:
+        template = replace(template, chat=True)
+    if instruction is None:
+        return template
+    text, place = Path(instruction).read_text(), "{question}" if tags else "{tools}"
+    if place not in text:
+        raise SettingError(f"{instruction} must hold {place}, where the template puts it; it reads {text[:60]!r} ...")
+    return replace(template, instruction=text)
 
 
 def _read_habits(file: Path) -> Habits:

@@ -108,6 +108,11 @@ def add_material(parser: Parser, *, limit: int | None) -> None:
     who.add_argument(
         "--chat", action="store_true", help="search-r1 in the model's chat template (tools is always in it)"
     )
+    who.add_argument(
+        "--instruction",
+        metavar="FILE",
+        help="a text file with a prompt of your own; it holds {question} (search-r1) or {tools} (tools)",
+    )
     who.add_argument("--turn-tokens", type=whole(1), metavar="N", help="most tokens of one turn (default: 500)")
     what = parser.add_argument_group("on what")
     what.add_argument(

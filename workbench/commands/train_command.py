@@ -42,7 +42,8 @@ examples:
 PLANNED = ("reward", "method", "group_size", "tasks_per_update", "lr", "seed", "batch", "temperature", "name")
 """Options that a checkpoint answers."""
 
-MATERIAL = ("policy", "template", "chat", "turn_tokens", "tasks", "limit", "corpus", "k", "turns", "observation_tokens")
+MATERIAL = ("policy", "template", "chat", "instruction", "turn_tokens", "tasks", "limit", "corpus")
+MATERIAL += ("k", "turns", "observation_tokens")
 
 
 def add(commands: Any) -> None:
@@ -129,9 +130,9 @@ def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
     from dataclasses import replace
 
     from workbench.errors import UnknownName
+    from workbench.main_job import SETTINGS
     from workbench.rewards.expression import read_reward
     from workbench.training.method import METHODS
-    from workbench.training.plan import Optimiser
     from workbench.training.train import train
 
     name = args.method or "DrGRPO"
@@ -147,8 +148,8 @@ def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
         read_reward(args.reward or "ExactMatch()"),
         method=method,
         updates=args.updates or 50,
-        tasks_per_update=args.tasks_per_update or 12,
-        optimiser=Optimiser(args.lr or _usual_lr(args), warmup=3),
+        tasks_per_update=args.tasks_per_update or SETTINGS["tasks_per_update"],
+        optimiser=replace(SETTINGS["optimiser"], lr=args.lr or _usual_lr(args)),
         seed=args.seed or 0,
         recorder=told,
         name=args.name,
@@ -159,7 +160,9 @@ def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
 def _usual_lr(args: argparse.Namespace) -> float:
     if args.lora:
         return 1e-4
-    return 5e-4 if args.policy == "demo" else 1e-6
+    from workbench.main_job import SETTINGS
+
+    return SETTINGS["optimiser"].lr if args.policy == "demo" else 1e-6
 
 
 def _resumed(args: argparse.Namespace, material: Material, told: Told) -> Run:

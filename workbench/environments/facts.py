@@ -62,8 +62,13 @@ MORE_NAMES = {
     "Kyiv": ("Kiev",),
 }
 MILITARY = re.compile(r"\b(afb|air force|air base|army|naval|nas|ab|military|heliport|field)\b", re.IGNORECASE)
-PLAIN = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z]")
+PLAIN = re.compile(r"[A-Z][A-Za-z' -]*[A-Za-z]")
 COMMON_WORDS = frozenset(("the", "san", "santa", "new", "city", "port", "saint"))
+NO_ACCENT = str.maketrans(
+    {"Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "Ð": "D", "ð": "d", "ß": "ss", "Æ": "Ae", "æ": "ae"}
+    | {"Œ": "Oe", "œ": "oe", "ı": "i", "Þ": "Th", "þ": "th", "Ə": "A", "ə": "a", "ʻ": "'", "ʼ": "'", "’": "'", "‘": "'"}
+)
+"""Letters that Unicode does not take apart into a letter and an accent."""
 PER_COUNTRY = 5  # cities of one country, capitals and those with an airport of ours not counted
 PER_STATE = 2  # cities of one US state, likewise; airports of one US state
 AIRPORTS_PER_COUNTRY = 26
@@ -101,7 +106,7 @@ def gather() -> list[Entity]:
 
 def fold(text: str) -> str:
     """`text` in plain ASCII: accents dropped, white space squeezed."""
-    flat = unicodedata.normalize("NFKD", text.replace("ʻ", "'").replace("’", "'"))
+    flat = unicodedata.normalize("NFKD", text.translate(NO_ACCENT))
     return " ".join(flat.encode("ascii", "ignore").decode().split())
 
 

@@ -8,6 +8,7 @@ Source: FictionalHot of ReSeek (arXiv:2510.00568), made there by a language mode
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from random import Random
 
@@ -24,6 +25,7 @@ _ONSETS = [*"bcdfghjklmnprstvwz", "br", "ch", "cl", "dr", "fl", "gr", "kh", "kr"
 _VOWELS = [*"aeiouaeio", "ai", "ia", "ou"]
 _CODAS = ["", "", "", "", "l", "m", "n", "r", "s", "t", "k", "nd", "rt", "x"]
 _WORD = re.compile(r"[A-Za-z]+|\d+")
+_Rename = Callable[[str, str], str]  # (space, old text) -> new text
 
 
 def fictional_twin(world: World, seed: int = 0) -> World:
@@ -32,8 +34,19 @@ def fictional_twin(world: World, seed: int = 0) -> World:
     Ids get the prefix ``twin<seed>-``. Word counts, capitals, lengths of codes and numbers of digits stay; no new
     name occurs in `world`. The same seed gives the same twin.
     """
-    prefix = f"twin{seed}-"
-    rename = _Renamer(world, seed)
+    return _twin(world, _Inventor(world, seed), f"twin{seed}-")
+
+
+def shuffled_twin(world: World, seed: int = 0) -> World:
+    """`world` with its own names dealt anew among the entities of a kind, its values among the facts of a relation.
+
+    Every word is real and hardly a statement true: knowing the world does not help, reading does. Ids get the prefix
+    ``shuffled<seed>-``. For training traces only.
+    """
+    return _twin(world, _Dealer(world, seed), f"shuffled{seed}-")
+
+
+def _twin(world: World, rename: _Rename, prefix: str) -> World:
     pages = {page.id: _renamed(page, rename, prefix) for page in world.pages}
     by_title = {page.title: page for page in pages.values()}
 
@@ -44,12 +57,17 @@ def fictional_twin(world: World, seed: int = 0) -> World:
     return World(tuple(pages.values()), tuple(map(task, world.tasks)), tuple(map(task, world.test_tasks)))
 
 
-def _renamed(page: Page, rename: _Renamer, prefix: str) -> Page:
-    facts = {relation: rename(page.kind, relation, value) for relation, value in page.facts.items()}
-    return make_page(prefix + page.id, page.kind, rename.name(page.title), facts)
+def _renamed(page: Page, rename: _Rename, prefix: str) -> Page:
+    facts = {relation: rename(_space(page.kind, relation), value) for relation, value in page.facts.items()}
+    return make_page(prefix + page.id, page.kind, rename(page.kind, page.title), facts)
 
 
-class _Renamer:
+def _space(kind: str, relation: str) -> str:
+    """Values of one space are the same thing where they are the same text: names of a kind, or values of a relation."""
+    return LEADS_TO.get((kind, relation)) or ("language" if relation == "language" else f"{kind} {relation}")
+
+
+class _Inventor:
     """A new text for each old one, always the same for the same, never one that the world uses."""
 
     def __init__(self, world: World, seed: int) -> None:
@@ -58,25 +76,18 @@ class _Renamer:
         self._names: set[str] = set()
         self._words = {word for page in world.pages for word in _WORD.findall(f"{page.title} {page.text}")}
 
-    def __call__(self, kind: str, relation: str, value: str) -> str:
-        """The new text of a fact's value."""
-        if (kind, relation) in LEADS_TO or relation == "language":
-            return self.name(value)
-        return self._once(f"{kind}.{relation}", value, self._code)
-
-    def name(self, old: str) -> str:
-        """The new name of an entity."""
-        return self._once("name", old, self._name)
-
-    def _once(self, space: str, old: str, make: Callable[[str], str]) -> str:
-        if (space, old) not in self._new:
+    def __call__(self, space: str, old: str) -> str:
+        """The new text for `old`. Names are one space, so that no two entities get the same."""
+        make = self._code if " " in space else self._name
+        key = (space if make == self._code else "", old)
+        if key not in self._new:
             new = make(old)
             while new == old or new in self._names:
                 new = make(old)
-            if space == "name":
+            if make == self._name:
                 self._names.add(new)
-            self._new[space, old] = new
-        return self._new[space, old]
+            self._new[key] = new
+        return self._new[key]
 
     def _name(self, old: str) -> str:
         return re.sub(r"[A-Za-z.']+", lambda found: self._word(found[0]), old)
@@ -105,3 +116,23 @@ class _Renamer:
             return str(self._rng.randrange(10))
         letter = self._rng.choice("abcdefghijklmnopqrstuvwxyz")
         return letter.upper() if old.isupper() else letter
+
+
+class _Dealer:
+    """The titles of each kind permuted; so are the values of each space that have no page."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        groups: dict[tuple[str, bool], set[str]] = defaultdict(set)
+        titles = {(page.kind, page.title) for page in world.pages}
+        for page in world.pages:
+            told = [(_space(page.kind, relation), value) for relation, value in page.facts.items()]
+            for space, text in [(page.kind, page.title), *told]:
+                groups[space, (space, text) in titles].add(text)
+        rng = Random(seed)
+        self._new: dict[tuple[str, str], str] = {}
+        for space, has_page in sorted(groups):
+            old = sorted(groups[space, has_page])
+            self._new.update(((space, text), new) for text, new in zip(old, rng.sample(old, len(old)), strict=True))
+
+    def __call__(self, space: str, old: str) -> str:
+        return self._new[space, old]

@@ -238,7 +238,7 @@ def task_from_json(row: Mapping[str, Any]) -> Task:
 
 
 def write_world(world: World, folder: str | Path, prefix: str = "") -> None:
-    """Write corpus.jsonl.gz, tasks.jsonl.gz and test_tasks.jsonl.gz, each name after `prefix`; same world, same bytes."""
+    """Write corpus.jsonl.gz, tasks.jsonl.gz and test_tasks.jsonl.gz, each after `prefix`; same world, same bytes."""
     rows = {
         "pages": [asdict(page) for page in world.pages],
         "tasks": [task_to_json(task) for task in world.tasks],

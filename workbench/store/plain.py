@@ -1,7 +1,8 @@
 """Values as text that a database can hold, and back, unchanged.
 
-JSON has no NaN, no tuples and no sets, keys that are texts only, and no lone surrogates; UTF-8 has no lone surrogates
-either. What JSON cannot say is tagged (``{"$tuple": [1, 2]}``), so that SQL still reads the rest.
+JSON has no NaN, no tuples and no sets, and keys that are texts only: what it cannot say is tagged
+(``{"$tuple": [1, 2]}``), so that SQL still reads the rest. UTF-8 has no lone surrogates, and a NUL in a filter breaks
+DuckLake's own SQL: texts that hold one are escaped, all others stand as they are.
 """
 
 from __future__ import annotations
@@ -22,18 +23,22 @@ MARK = "\ufdd0"
 
 def is_plain(text: str) -> bool:
     """True where `escape` leaves the text, and every part of it, as it is."""
-    if text.isascii():
-        return True
+    return MARK not in text and _is_storable(text)
+
+
+def escape(text: str) -> str:
+    """`text` unchanged, or marked and backslash-escaped where it holds a lone surrogate or a NUL."""
+    if _is_storable(text) and not text.startswith(MARK):
+        return text
+    return MARK + text.encode("unicode_escape").decode("ascii")
+
+
+def _is_storable(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return MARK not in text
-
-
-def escape(text: str) -> str:
-    """`text` as valid Unicode: unchanged, or marked and backslash-escaped where it holds a lone surrogate."""
-    return text if is_plain(text) else MARK + text.encode("unicode_escape").decode("ascii")
+    return "\0" not in text
 
 
 def unescape(text: str) -> str:

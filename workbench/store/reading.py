@@ -29,10 +29,12 @@ class Reader:
         self._connection = connection
         self._deadline_s = deadline_s
         self._before = before
+        self._closed = False
 
     def close(self) -> None:
         """Let go of the lab."""
         self._connection.close()
+        self._closed = True
 
     def frame(self, query: str, **parameters: Any) -> pd.DataFrame:
         """The answer as a data frame."""
@@ -47,9 +49,14 @@ class Reader:
         return list(zip(*self.columns(query, **parameters).values(), strict=True))
 
     def _ask(self, query: str, parameters: Mapping[str, Any], fetch: Callable[[lake.Connection], T]) -> T:
+        if self._closed:
+            raise StoreError("this lab is closed; open it again to ask")
         self._before()
         given = {name: _escaped(value) for name, value in parameters.items()}
-        attempt = lambda: fetch(lake.cursor(self._connection).execute(query, given))  # noqa: E731
+
+        def attempt() -> T:
+            return fetch(lake.cursor(self._connection).execute(query, given))
+
         return lake.retried(attempt, deadline_s=self._deadline_s)
 
     def trees(self, run: str, found: Columns) -> list[Tree]:
@@ -100,8 +107,7 @@ class Reader:
 
 def _bounds(groups: Sequence[str]) -> dict[str, str]:
     """First and last group id: rows are sorted by it, so that whole files and row groups are skipped."""
-    stored = [escape(group) for group in groups]
-    return {"first": min(stored, default=""), "last": max(stored, default="")}
+    return {"first": min(groups, key=escape, default=""), "last": max(groups, key=escape, default="")}
 
 
 def _escaped(value: Any) -> Any:

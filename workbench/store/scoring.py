@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from workbench.errors import ScoreError
+from workbench import spec
+from workbench.errors import ScoreError, WorkbenchError
 from workbench.scores import Level, Part, Scores, Status
 from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.rows import Rows, arrow, group_ids, now, time_id
@@ -22,13 +22,13 @@ Node = tuple[int, Part]
 """A Scores inside a Scores: the number of the one above it (-1 for the whole), and what it is there."""
 
 
-def reward_version(spec: str, code: str) -> str:
+def reward_version(settings: str, code: str) -> str:
     """Twelve hex digits for a reward's settings and code: another setting or code, another version."""
-    return hashlib.blake2b(f"{spec}\n{code}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return hashlib.blake2b(f"{settings}\n{code}".encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
 def score_rows(
-    trees: Sequence[Tree], scores: Sequence[Sequence[Scores]], *, run: str, update: int, spec: str, code: str
+    trees: Sequence[Tree], scores: Sequence[Sequence[Scores]], *, run: str, update: int, settings: str, code: str
 ) -> Rows:
     """All rows of one scoring of `trees`.
 
@@ -37,8 +37,8 @@ def score_rows(
     """
     if len(trees) != len(scores):
         raise ScoreError(f"{len(trees)} trees came with scores for {len(scores)}; give one list of Scores a tree")
-    reward, name = reward_version(spec, code), _name_of(spec)
-    rows: dict[str, list[tuple]] = {"rewards": [(reward, code, spec, now())], "scorings": []}
+    reward, name = reward_version(settings, code), _name_of(settings)
+    rows: dict[str, list[tuple]] = {"rewards": [(reward, code, settings, now())], "scorings": []}
     rows |= {"scores_log": [], "token_scores": []}
     for tree, tree_scores in zip(trees, scores, strict=True):
         if len(tree) != len(tree_scores):
@@ -61,13 +61,12 @@ def score_rows(
     return Rows(escape(run), tables, update, scored=frozenset(escape(tree.id) for tree in trees))
 
 
-def _name_of(spec: str) -> str:
-    """What a score without parts is called: the reward's class, "reward" where that is not known."""
+def _name_of(settings: str) -> str:
+    """What a score without parts is called: as its reward is called in a sum, "reward" where that is not known."""
     try:
-        told = json.loads(spec)
-    except ValueError:
+        return str(spec.loads(settings).name)
+    except (WorkbenchError, ValueError, TypeError, AttributeError):
         return "reward"
-    return str(told.get("part", "reward")) if isinstance(told, dict) else "reward"
 
 
 def _nodes(scores: Scores, name: str) -> list[Node]:

@@ -30,8 +30,8 @@ class Store:
     """A lab, open. `open_store` makes one.
 
     Recording returns at once: a thread of its own writes. What was recorded here is written before anything is read
-    here, at `flush`, at `close` and when the interpreter exits. If writing fails, the next call raises the error and
-    what was recorded is kept and tried again.
+    here, at `flush`, at `close` and when the interpreter exits. If writing fails, the next call raises the error (and
+    does nothing else); what was recorded before is kept and tried again after that.
     """
 
     def __init__(self, path: Path, connection: lake.Connection, *, lock_timeout_s: float) -> None:
@@ -113,7 +113,7 @@ class Store:
             ScoreError: there is not one Scores a trajectory, or one has the wrong length.
         """
         self._check_run(run)
-        self._writer.put(score_rows(trees, scores, run=run, update=int(update), spec=reward, code=version))
+        self._writer.put(score_rows(trees, scores, run=run, update=int(update), settings=reward, code=version))
 
     def record_plan(self, plan: str, *, run: str, update: int) -> None:
         """Keep a plan (its spec as JSON text), in force from this update on."""
@@ -258,10 +258,11 @@ class Store:
         return spec.loads(known[version])
 
     def reports(self, run: str) -> pd.DataFrame:
-        """What the updates of `run` reported: one row an update, one column a number (nested ones as a.b)."""
+        """What the updates of `run` reported: one row an update, a column a number (nested ones a.b), NaN = unknown."""
         self._check_run(run)
         rows = self._reader.rows(queries.REPORTS, run=run)
-        return pd.json_normalize([{"update": update, **unpack(loads(report))} for update, report in rows])
+        frame = pd.json_normalize([{"update": update, **unpack(loads(report))} for update, report in rows])
+        return frame.fillna(float("nan")).infer_objects()
 
     # ------------------------------------------------------------ questions
 

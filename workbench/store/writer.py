@@ -62,8 +62,8 @@ class Writer:
     def put(self, item: Rows | Job) -> Future:
         """Queue `item`. The future holds the result of a job once it is committed."""
         future: Future = Future()
+        self._check_usable()
         with self._change:
-            self._check_usable()
             self._raise_error()
             self._queue.append((item, future))
             if not self._thread.is_alive():
@@ -79,10 +79,10 @@ class Writer:
 
     def flush(self) -> None:
         """Return when everything queued so far is committed; raise what kept it from being so."""
+        self._check_process()
         with self._change:
             self._raise_error()
             if self._queue:
-                self._check_usable()
                 last = self._queue[-1][1]
                 self._hurry = True
                 self._change.notify_all()
@@ -93,20 +93,24 @@ class Writer:
         """Commit everything queued (a failed commit is tried once more) and stop."""
         if self._closed or self._process != os.getpid():
             return
+        first = self._flush_error()  # it may be older than what is queued now
+        last = self._flush_error() if first else None
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._disconnect()
+        told = last or (first if isinstance(first, Refused) else None)
+        if told is not None:
+            raise told
+
+    def _flush_error(self) -> StoreError | None:
         try:
-            try:
-                self.flush()
-            except Refused:
-                raise
-            except StoreError:
-                self.flush()
-        finally:
-            with self._change:
-                self._closed = True
-                self._change.notify_all()
-            if self._thread.is_alive():
-                self._thread.join()
-            self._disconnect()
+            self.flush()
+        except StoreError as error:
+            return error
+        return None
 
     def close_at_exit(self) -> None:
         """`close`, with an error told instead of raised: nobody is left to catch it."""
@@ -119,9 +123,12 @@ class Writer:
             lost = f"{len(self._queue)} recordings are lost: " if self._queue else ""
             print(f"lab {str(self.lab)!r} at exit: {lost}{error}", file=sys.stderr)
 
-    def _check_usable(self) -> None:
-        if self._process != os.getpid():
+    def _check_process(self) -> None:
+        if self._process != os.getpid():  # the thread, and whoever held the condition, stayed in the other process
             raise StoreError(f"lab {str(self.lab)!r} was opened before this process was forked; open it again here")
+
+    def _check_usable(self) -> None:
+        self._check_process()
         if self._closed:
             raise StoreError(f"lab {str(self.lab)!r} is closed; open it again to go on")
 
