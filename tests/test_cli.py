@@ -32,7 +32,9 @@ def examples(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.startswith("  workbench ")]
 
 
-ALL_EXAMPLES = sorted({line for parser in [make_parser(), *COMMANDS.values()] for line in examples(parser.epilog or "")})
+ALL_EXAMPLES = sorted(
+    {line for parser in [make_parser(), *COMMANDS.values()] for line in examples(parser.epilog or "")}
+)
 
 
 def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -56,7 +56,7 @@ def test_every_kind_of_value_that_sql_answers_with_can_be_shown():
     )
     assert table(frame, most=5).splitlines()[2:] == [
         "    1  2025-01-02 03:04:05  [1 2]  True       1",
-        "    2                 NULL  NULL   False   NULL",
+        "    2  NULL                 NULL   False   NULL",
         "2 rows",
     ]
 

@@ -102,4 +102,6 @@ def test_the_main_job_tells_the_gain_and_what_to_type_next(tmp_path, capsys):
     assert "exact match, held-out tasks" in told and "workbench sql --lab" in told and "updates/s" in told
     assert (tmp_path / "lab" / "plots" / "demo1.png").stat().st_size > 10_000
     with wb.open(tmp_path / "lab") as store:
-        assert store.runs() == [f"demo1-{kind}" for kind in ("before-greedy", "before-sampled", "train", "after-greedy", "after-sampled")]
+        assert store.runs() == [
+            f"demo1-{kind}" for kind in ("before-greedy", "before-sampled", "train", "after-greedy", "after-sampled")
+        ]

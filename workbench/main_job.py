@@ -67,7 +67,9 @@ def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks
         print(speed(reports, seconds))
         picture = plot(reports, before, after, Path(lab) / "plots" / f"{job}.png")
         print(f"Plot: {picture}\nEverything is logged in {lab}. Ask it:\n")
-        by_update = f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by all order by 1"
+        by_update = (
+            f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by all order by 1"
+        )
         print(f'  workbench sql --lab {lab} "{by_update}"')
         print(f"  workbench sql --lab {lab} \"select * from searches where run = '{job}-after-greedy' limit 5\"")
         print("  workbench train --help       (other rewards, methods and policies)")

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from tests.tiny_model import tiny_engine, tiny_tokenizer
 
+from tests.tiny_model import tiny_engine, tiny_tokenizer
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedEngine
 from workbench.agents.templates import SEARCH_R1_INVALID, TagTemplate

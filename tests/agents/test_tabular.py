@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.training.worlds import TASKS, Quiet, guesser
 
+from tests.training.worlds import TASKS, Quiet, guesser
 from workbench.agents.tabular import TabularPolicy
 from workbench.errors import SettingError
 from workbench.protocols import Prefix

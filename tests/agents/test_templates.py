@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.tiny_model import tiny_tokenizer
 
+from tests.tiny_model import tiny_tokenizer
 from workbench.agents.templates import TagTemplate, ToolCallTemplate
 from workbench.errors import CapabilityError
 from workbench.protocols import Outcome

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.tiny_model import tiny_engine
 
+from tests.tiny_model import tiny_engine
 from workbench.errors import SettingError
 
 STOP = ("</search>", "</answer>")
@@ -39,7 +39,8 @@ def test_logprobs_are_those_of_a_plain_forward_pass_for_ragged_prompts(engine):
 def test_the_cache_kept_across_turns_changes_nothing(engine):
     first = [ids(engine, text) for text in ("one", "a longer prompt", "two two")]
     turns = generate(engine, first, keys=["a", "b", "c"])
-    second = [np.concatenate([p, t.ids_T, ids(engine, " seen" * n)]) for n, (p, t) in enumerate(zip(first, turns), 1)]
+    pairs = enumerate(zip(first, turns, strict=True), 1)
+    second = [np.concatenate([p, t.ids_T, ids(engine, " seen" * n)]) for n, (p, t) in pairs]
     picked = [second[2], second[0]]  # "b" has ended, the others changed places
     assert engine._cache.holds(["c", "a"], picked)
     cached = generate(engine, picked, keys=["c", "a"], seeds=[7, 8])

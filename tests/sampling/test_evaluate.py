@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tests.training.worlds import TASKS, Quiet, guesser, right
 
+from tests.training.worlds import TASKS, Quiet, guesser, right
 from workbench.sampling.evaluate import evaluate
 
 
@@ -14,7 +14,8 @@ def test_greedy_and_sampled():
     greedy = evaluate(policy, TASKS, Quiet(), reward=right, progress=False)
     assert greedy.mean == 1.0 and greedy.interval() == (1.0, 1.0) and greedy.by_hops() == {1: 1.0}
     sampled = evaluate(policy, TASKS, Quiet(), reward=right, temperature=1.0, samples=200, progress=False)
-    # e/(e+2) = 0.576 answer yes at once; 0.212 look and choose again, twice more at most: 0.576 (1 + .212 + .212^2) = 0.724
+    # e/(e+2) = 0.576 answer yes at once; 0.212 look and choose again, twice more at most:
+    # 0.576 (1 + .212 + .212^2) = 0.724
     assert abs(sampled.mean - 0.724) < 0.05 and sampled.values_PG.shape == (5, 200)
     assert policy.temperature == 1.0
 

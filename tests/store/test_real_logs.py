@@ -34,7 +34,8 @@ def tree_of(row: dict[str, Any]) -> Tree:
 
 def test_real_logs_come_back_and_add_up(lab: Path, shared_data: Path):
     file = shared_data / "search_trajectories" / "r1_searcher_2wiki_qwen.jsonl.gz"
-    rows = [json.loads(line) for line in gzip.open(file, "rt")]
+    lines = gzip.decompress(file.read_bytes()).decode().split("\n")
+    rows = [json.loads(line) for line in lines if line]
     trees = [tree_of(row) for row in rows]
     verdicts = [[Scores.trajectory(float(row["judge_correct"]), row["judge_raw"])] for row in rows]
     with open_store(lab) as store:

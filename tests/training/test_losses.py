@@ -13,7 +13,7 @@ def tensor(*values):
 
 
 def test_k3_by_hand():
-    # Search-R1's card: logp -1.0, reference -1.2 -> e^-0.2 + 0.2 - 1 = 0.018731; the other way e^0.2 - 0.2 - 1 = 0.021403
+    # logp -1.0, reference -1.2: e^-0.2 + 0.2 - 1 = 0.018731; the other way e^0.2 - 0.2 - 1 = 0.021403
     np.testing.assert_allclose(
         kl_estimate(tensor(-1.0, -1.2), tensor(-1.2, -1.0), "k3"), [0.018731, 0.021403], atol=1e-6
     )

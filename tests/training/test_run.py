@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 
+from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 from workbench.errors import CapabilityError, FormatError, SettingError, TrainingError
 from workbench.training.losses import KL, PolicyLoss
 from workbench.training.method import DAPO, GRPO, METHODS, RLOO, DrGRPO
@@ -166,7 +166,6 @@ def test_a_kl_in_the_reward_is_a_term_of_its_own():
 
 def test_what_cannot_be_trained_says_so():
     from tests.tiny_model import tiny_tokenizer
-
     from workbench.agents.language_policy import LanguagePolicy
     from workbench.agents.scripted import ScriptedEngine
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tests.tiny_model import tiny_engine, tiny_tokenizer
 from tests.training.worlds import TASKS, Quiet
-
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 
+from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 from workbench.batch import Advantages, flat_batch
 from workbench.credit import GroupAdvantage
 from workbench.errors import CheckFailed, MissingTokens

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tests.tiny_model import tiny_engine
-
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.tabular import TabularPolicy
 from workbench.agents.templates import TagTemplate

@@ -219,7 +219,7 @@ def chat_text(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
 
 
 def _between_turns(tokenizer: Any, role: str) -> tuple[str, str]:
-    """What the chat template writes between the assistant's text and a reply, and between the reply and the next turn."""
+    """What the chat template writes before and after a reply to the assistant's text."""
     turn, reply = "\u2045turn\u2046", "\u2045reply\u2046"
     text = chat_text(
         tokenizer,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 from workbench.commands.options import add_command, add_family, number, whole
@@ -102,15 +101,16 @@ def add(commands: Any) -> None:
 
 
 def run_index(args: argparse.Namespace) -> None:
+    from workbench.commands.sources import pages_of
     from workbench.retrieval import SearchIndex
 
-    index = SearchIndex.build(_pages(args.corpus), k1=args.k1, b=args.b)
+    index = SearchIndex.build(pages_of(args.corpus), k1=args.k1, b=args.b)
     folder = index.save(args.out)
     print(f'{len(index):,} pages indexed in {folder}. Next:\n  workbench corpus search {folder} "your words"')
 
 
 def run_search(args: argparse.Namespace) -> None:
-    from workbench.commands.material import searcher
+    from workbench.commands.sources import searcher
     from workbench.commands.tables import one_line
 
     hits = searcher([args.corpus]).search([args.query], args.k)[0]
@@ -122,28 +122,19 @@ def run_search(args: argparse.Namespace) -> None:
 
 
 def run_serve(args: argparse.Namespace) -> None:
-    from workbench.commands.material import searcher
+    from workbench.commands.sources import searcher
     from workbench.retrieval import serve
 
     serve(searcher(args.corpus), args.host, args.port, args.k)
 
 
 def run_show(args: argparse.Namespace) -> None:
+    from workbench.commands.sources import pages_of
     from workbench.commands.tables import cut, one_line
 
-    pages = list(_pages([args.corpus]))
+    pages = list(pages_of([args.corpus]))
     words = [len(page.text.split()) for page in pages]
     average = sum(words) / max(len(pages), 1)
     print(f"{len(pages):,} pages, {average:.0f} words on average, {max(words, default=0):,} at most")
     for page in pages[:3]:
         print(f"\n{one_line(page.title)}  ({one_line(page.id)})\n  {cut(one_line(page.text), 400)}")
-
-
-def _pages(sources: Sequence[str]) -> Any:
-    """The pages of all sources, in order."""
-    import itertools
-
-    from workbench.demo import demo
-    from workbench.retrieval import read_corpus
-
-    return itertools.chain.from_iterable(demo().pages if name == "demo" else read_corpus(name) for name in sources)

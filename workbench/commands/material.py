@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +11,13 @@ from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.model_files import MODELS
 from workbench.agents.templates import TagTemplate, ToolCallTemplate
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.commands.sources import DEMO_TASKS, searcher, tasks_of
 from workbench.demo import Demo, data_folder, demo
 from workbench.environments.search_tool import SearchTool
 from workbench.environments.tool_environment import ToolEnvironment
 from workbench.errors import FormatError, SettingError, UnknownName
 from workbench.protocols import Limits
-from workbench.retrieval import RemoteIndex, Searcher, SearchIndex, read_corpus, read_tasks
+from workbench.retrieval import Searcher
 from workbench.spec import dumps, loads, part
 from workbench.training.tiny_policy import TEMPLATES as TINY_TEMPLATES
 from workbench.training.tiny_policy import save_engine
@@ -74,48 +73,6 @@ def gather(args: argparse.Namespace) -> Material:
     temperature = 1.0 if args.temperature is None else args.temperature
     policy = LanguagePolicy(engine, habits.template, temperature, habits.turn_tokens)
     return Material(policy, engine, tasks, habits.environment(index), habits)
-
-
-# ---------------------------------------------------------------- tasks and pages
-
-DEMO_TASKS = {"demo": "tasks", "demo-test": "test_tasks"}
-
-
-def tasks_of(source: str, limit: int | None) -> tuple[Task, ...]:
-    """The first `limit` tasks of a question set, or of the embedded world."""
-    held = getattr(demo(), DEMO_TASKS[source]) if source in DEMO_TASKS else read_tasks(source)
-    tasks = tuple(itertools.islice(held, limit))
-    if not tasks:
-        raise FormatError(f"{source} holds no questions")
-    return tasks
-
-
-def searcher(sources: Sequence[str]) -> Searcher:
-    """What answers searches over these sources: one address or index folder, or any number of corpora together.
-
-    Raises:
-        SettingError: an address or index among others.
-        ToolError: nobody answers at the address.
-    """
-    alone = [source for source in sources if _is_address(source) or _is_index(source)]
-    if alone and len(sources) > 1:
-        raise SettingError(f"{alone[0]} must be the only corpus, got {len(sources)}; index the files together instead")
-    if alone and _is_address(alone[0]):
-        remote = RemoteIndex(alone[0])
-        remote.search(["Is anybody there?"], k=1)  # better now than as the failure of every call
-        return remote
-    if alone:
-        return SearchIndex.load(alone[0])
-    pages = itertools.chain.from_iterable(demo().pages if name == "demo" else read_corpus(name) for name in sources)
-    return SearchIndex.build(pages, progress=list(sources) != ["demo"])
-
-
-def _is_address(source: str) -> bool:
-    return source.startswith(("http://", "https://"))
-
-
-def _is_index(source: str) -> bool:
-    return (Path(source) / "index.json").is_file()
 
 
 # ---------------------------------------------------------------- policies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.commands.options import add_command, add_family, number, whole
@@ -147,6 +148,7 @@ def run_build(args: argparse.Namespace) -> None:
     from workbench.environments.twin import fictional_twin
     from workbench.environments.world import build_world, write_world
 
+    Path(args.out).mkdir(parents=True, exist_ok=True)  # better now than after the work
     world = build_world(args.seed)
     write_world(world, args.out)
     write_world(fictional_twin(world, 0), args.out, "twin_")
@@ -180,7 +182,8 @@ def run_train_policy(args: argparse.Namespace) -> None:
 def run_evaluate(args: argparse.Namespace) -> None:
     from workbench.agents.language_policy import LanguagePolicy
     from workbench.commands.labs import Told
-    from workbench.commands.material import engine_of, searcher
+    from workbench.commands.material import engine_of
+    from workbench.commands.sources import searcher
     from workbench.demo import demo
     from workbench.store import open_store
 

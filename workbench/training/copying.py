@@ -25,7 +25,9 @@ class Subspaces:
 
 
 @torch.no_grad()
-def write_induction(model: Any, *, word: float = 0.1, look: float = 7.0, match: float = 2.6, bring: float = 3.0) -> None:
+def write_induction(
+    model: Any, *, word: float = 0.1, look: float = 7.0, match: float = 2.6, bring: float = 3.0
+) -> None:
     """Write the circuit into the first two layers of a LlamaForCausalLM with tied embeddings.
 
     Heads 0 and 1 of the first layer look one and two tokens back; heads 0 and 1 of the second find the tokens whose

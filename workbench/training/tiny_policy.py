@@ -62,16 +62,16 @@ class Recipe:
     layers: int = 4
     heads: int = 6
     inner: int = 512
-    vocabulary: int = 1024
+    vocabulary: int = 2048
     twins: int = 4  # fictional: no name was ever seen
     shuffles: int = 8  # real names, dealt anew: no fact can be remembered
-    demonstrations: int = 24_000
+    demonstrations: int = 16_000
     real_share: float = 0.25  # of the demonstrations that come from the real world's train tasks
-    first_updates: int = 300  # on one-hop demonstrations alone: short, and enough to learn to copy
-    updates: int = 1200  # on all, after that
+    first_updates: int = 100  # on one-hop demonstrations alone: short, and enough to learn to copy
+    updates: int = 900  # on all, after that
     tokens_per_update: int = 4000
     context_weight: float = 0.1  # see `sft`
-    optimiser: Optimiser = field(default_factory=lambda: Optimiser(3e-3, weight_decay=0.05, warmup=50))
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(1e-3, weight_decay=0.05, warmup=50))
     demonstrator: Demonstrator = field(default_factory=Demonstrator)
     seed: int = 0
 
