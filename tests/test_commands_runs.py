@@ -19,6 +19,7 @@ from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate
 from workbench.cli import main
 from workbench.commands.material import Habits, save_policy
+from workbench.commands.rollout_command import next_steps
 from workbench.commands.train_command import drive
 from workbench.retrieval import Page, SearchIndex
 from workbench.retrieval.search_r1 import RetrieveServer
@@ -66,6 +67,16 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with questions and pages."""
     monkeypatch.chdir(tmp_path)
     return material(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def logged(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a lab that holds a scored run, r1. Tests that only read share it."""
+    folder = material(tmp_path_factory.mktemp("logged"))
+    with contextlib.chdir(folder):
+        assert typed(f"workbench rollout --policy {policy_folder} {ON_FILES} --limit 2") == 0
+        assert typed("workbench score r1 'ExactMatch()'") == 0
+    return folder
 
 
 def typed(line: str) -> int:
@@ -173,20 +184,23 @@ def test_a_model_without_habits_needs_a_template_that_fits_it(
     ],
 )
 def test_wrong_names_are_answered_with_the_right_ones(
-    line: str, says: str, workplace: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
+    line: str,
+    says: str,
+    logged: Path,
+    policy_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    assert typed(f"workbench rollout --policy {policy_folder} {ON_FILES} --limit 1") == 0
-    capsys.readouterr()
+    monkeypatch.chdir(logged)
     assert typed(line.format(policy=policy_folder, files=ON_FILES)) == 2
     assert says in capsys.readouterr().err
 
 
-def test_every_sql_example_has_an_answer(workplace: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert typed(f"workbench rollout --policy {policy_folder} {ON_FILES} --limit 2") == 0
-    assert typed("workbench score r1 'ExactMatch()'") == 0
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  workbench sql")]
-    lines = [line.split("      (")[0] for line in shown] + [e for e in ALL_EXAMPLES if e.startswith("workbench sql")]
-    assert len(lines) >= 8
+def test_every_sql_example_has_an_answer(logged: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(logged)
+    lines = [line.split("      (")[0].strip() for line in next_steps("r1", "lab", True).splitlines()]
+    lines = [line for line in [*lines, *ALL_EXAMPLES] if line.startswith("workbench sql")]
+    assert len(lines) >= 7
     assert [line for line in lines if typed(line) != 0] == []
 
 

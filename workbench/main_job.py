@@ -15,7 +15,7 @@ from workbench.training.report import Report
 from workbench.training.run import Run
 from workbench.training.train import train
 
-SETTINGS: dict[str, Any] = {"tasks_per_update": 12, "optimiser": Optimiser(5e-4, warmup=3)}
+SETTINGS: dict[str, Any] = {"tasks_per_update": 12, "optimiser": Optimiser(1e-4, warmup=3)}
 """What the demo and the learning benchmark train with; group size 8."""
 
 

@@ -24,14 +24,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @part
-class ExactMatch:
-    """Stands for the reward of that name."""
+class AsExactMatch:
+    """Stands for the reward that goes by this name."""
 
     name = "ExactMatch"
 
 
 @part
-class Sum:
+class SumOfTwo:
     """Stands for a sum; `gain` is the weight of its second term."""
 
     gain: float = 0.5
@@ -80,7 +80,7 @@ def test_scores_are_one_row_a_part_and_step(store: Store):
 
 
 def test_a_reward_without_parts_goes_by_its_name(store: Store):
-    run = scored_run(store, a_tree(two_steps()), scores=[[Scores.trajectory(1.0)]], reward=dumps(ExactMatch()))
+    run = scored_run(store, a_tree(two_steps()), scores=[[Scores.trajectory(1.0)]], reward=dumps(AsExactMatch()))
     assert in_force(store, run) == [["ExactMatch", None, 1.0, "scored", False]]
 
 
@@ -105,16 +105,16 @@ def test_token_scores_stand_in_sql_as_sums_by_step(store: Store):
 
 def test_a_new_scoring_takes_force_and_the_old_one_stays(store: Store):
     trees = [a_tree(two_steps(), id="a"), a_tree(two_steps(), id="b")]
-    run = scored_run(store, *trees, scores=[[summed(1.0, [0.5, 0.0])]] * 2, update=4, reward=dumps(Sum(0.5)))
+    run = scored_run(store, *trees, scores=[[summed(1.0, [0.5, 0.0])]] * 2, update=4, reward=dumps(SumOfTwo(0.5)))
     # only tree b is scored again, by another reward and without saying at which update
-    store.record_scores(trees[1:], [[summed(0.0, [0.25, 0.0], 2.0)]], run=run, reward=dumps(Sum(2.0)))
+    store.record_scores(trees[1:], [[summed(0.0, [0.25, 0.0], 2.0)]], run=run, reward=dumps(SumOfTwo(2.0)))
     returns = store.sql("select update, tree, value from returns where run = $run order by tree", run=run)
     # a: 1 + 0.5 * 0.5; b: 0 + 2 * 0.25; both at the update that the trees were drawn for
     assert returns.to_numpy().tolist() == [[4, "a", 1.25], [4, "b", 0.5]]
     assert store.sql("select count(*) as n from scores_log where run = $run and term", run=run).n[0] == 9
     versions = store.sql("select distinct reward from scores_log where run = $run and tree = 'b'", run=run).reward
     spec_of = {version: store.reward(version) for version in versions}
-    first = next(version for version, reward in spec_of.items() if reward == Sum(0.5))
+    first = next(version for version, reward in spec_of.items() if reward == SumOfTwo(0.5))
     assert store.scores(run, trees[1:])[0][0].same_as(summed(0.0, [0.25, 0.0], 2.0))
     assert store.scores(run, trees[1:], version=first)[0][0].same_as(summed(1.0, [0.5, 0.0]))
 
@@ -145,9 +145,9 @@ def test_an_edit_gives_a_missing_score_a_value(store: Store):
 
 def test_an_edit_holds_for_the_version_that_it_corrects(store: Store):
     tree = a_tree(two_steps())
-    run = scored_run(store, tree, scores=[[Scores.trajectory(1.0)]], reward=dumps(Sum(1.0)))
+    run = scored_run(store, tree, scores=[[Scores.trajectory(1.0)]], reward=dumps(SumOfTwo(1.0)))
     store.edit(run, "tree", "t", "reward", 0.5, "half right")
-    store.record_scores([tree], [[Scores.trajectory(0.0)]], run=run, reward=dumps(Sum(3.0)))
+    store.record_scores([tree], [[Scores.trajectory(0.0)]], run=run, reward=dumps(SumOfTwo(3.0)))
     assert in_force(store, run) == [["reward", None, 0.0, "scored", False]]
 
 
@@ -186,9 +186,9 @@ def searched(store: Store) -> str:
     store.record_trees([second], run=run, update=1)
     missing = Scores.missing("the judge timed out")
     store.record_scores(
-        [first], [[Scores.trajectory(1.0), Scores.trajectory(0.5)]], run=run, reward=dumps(ExactMatch())
+        [first], [[Scores.trajectory(1.0), Scores.trajectory(0.5)]], run=run, reward=dumps(AsExactMatch())
     )
-    store.record_scores([second], [[missing]], run=run, reward=dumps(ExactMatch()))
+    store.record_scores([second], [[missing]], run=run, reward=dumps(AsExactMatch()))
     return run
 
 

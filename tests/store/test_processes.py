@@ -31,7 +31,7 @@ def writer(lab: Path, run: str, first: int, count: int) -> subprocess.Popen[str]
 
 def finished(process: subprocess.Popen[str]) -> list[str]:
     """Lines that a process printed; fails where it raised."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out.splitlines()
 
@@ -172,7 +172,7 @@ pathlib.Path({str(lab / "data")!r}).write_text("in the way")
 store.record_trees([tree_number(1)], run=run)
 """
     process = started("-c", code)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert "at exit: 1 recordings are lost: rows could not be written" in err
 
 

@@ -42,7 +42,7 @@ examples:
 PLANNED = ("reward", "method", "group_size", "tasks_per_update", "lr", "seed", "batch", "temperature", "name")
 """Options that a checkpoint answers."""
 
-MATERIAL = ("policy", "template", "chat", "instruction", "turn_tokens", "tasks", "limit", "corpus")
+MATERIAL: tuple[str, ...] = ("policy", "template", "chat", "instruction", "turn_tokens", "tasks", "limit", "corpus")
 MATERIAL += ("k", "turns", "observation_tokens")
 
 
