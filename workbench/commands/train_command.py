@@ -55,13 +55,13 @@ def add(commands: Any) -> None:
     how.add_argument("--reward", metavar="REWARD", help="as `workbench score` takes it (default: ExactMatch())")
     how.add_argument("--method", metavar="NAME", help="DrGRPO, GRPO, DAPO or RLOO (default: DrGRPO)")
     how.add_argument("--group-size", type=whole(1), metavar="N", help="rollouts of a task (default: the method's)")
-    how.add_argument("--tasks-per-update", type=whole(1), metavar="N", help="(default: 12)")
+    how.add_argument("--tasks-per-update", type=whole(1), metavar="N", help="(default: as `workbench demo`)")
     how.add_argument("--updates", type=whole(1), metavar="N", help="optimiser updates in all (default: 50)")
     how.add_argument(
         "--lr",
         type=number(0, above=True),
         metavar="X",
-        help="learning rate (default: 5e-4 for demo, 1e-4 with --lora, else 1e-6, Search-R1's)",
+        help="learning rate (default: 1e-4 with --lora; demo: as `workbench demo`; else 1e-6, Search-R1's)",
     )
     how.add_argument("--lora", type=whole(1), metavar="RANK", help="train adapters of this rank instead of all weights")
     how.add_argument(

@@ -133,10 +133,8 @@ def run_show(args: argparse.Namespace) -> None:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(page.kind for page in world.pages).most_common())
     print(f"{len(pages):,} pages: {kinds}")
     for name, tasks in (("train", world.tasks), ("held-out", world.test_tasks)):
-        hops = ", ".join(
-            f"{count:,} of {hops} hop{'s' * (hops > 1)}"
-            for hops, count in sorted(Counter(t.hops for t in tasks).items())
-        )
+        counts = sorted(Counter(task.hops for task in tasks).items())
+        hops = ", ".join(f"{count:,} of {hops} hop{'s' * (hops > 1)}" for hops, count in counts)
         print(f"{len(tasks):,} {name} tasks: {hops}")
     for task in world.test_tasks[: args.tasks]:
         print(f"\n{task.question}  ->  {task.golds[0]}   ({task.id})")
@@ -238,7 +236,6 @@ def _evaluation(
 
 
 def _rows(name: str, found: Evaluation) -> list[list[Any]]:
-
     rows = [[name, *_cells(found.values_PG.mean(axis=1)), f"{found.searches:.2f}"]]
     for hops in sorted(set(found.hops_P.tolist())):
         rows.append([f"  {hops} hop", *_cells(found.values_PG[found.hops_P == hops].mean(axis=1)), ""])
