@@ -83,10 +83,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
     parser.add_argument("--only", choices=sorted(REWARDS), help="one condition")
     asked = parser.parse_args()
-    print(
-        f"{'reward':<10}{'decoding':<10}{'before':>8}{'after':>8}{'gain, all hops':>27}{'gain, 2-3 hops':>27}",
-        flush=True,
-    )
+    heads = f"{'before':>8}{'after':>8}{'gain, all hops':>27}{'gain, 2-3 hops':>27}"
+    print(f"{'reward':<10}{'decoding':<10}{'seeds':<7}{heads}", flush=True)
     for name in [asked.only] if asked.only else list(REWARDS):
         started = time.perf_counter()
         before, after = [], []
@@ -95,11 +93,16 @@ def main() -> None:
             before.append(measure(world, "before", seed=seed, tasks=asked.tasks, progress=False))
             train_demo(world, REWARDS[name], updates=asked.updates, seed=seed).finish(show=False)
             after.append(measure(world, "after", seed=seed, tasks=asked.tasks, progress=False))
-        for kind in ("greedy", "sampled"):
-            b, a = [one[kind] for one in before], [one[kind] for one in after]
-            means = f"{np.mean([x.mean for x in b]):>8.3f}{np.mean([x.mean for x in a]):>8.3f}"
-            print(f"{name:<10}{kind:<10}{means}{Gains.of(b, a)}", flush=True)
-        print(f"{'':<10}{asked.seeds} seeds in {time.perf_counter() - started:.0f} s", flush=True)
+            for kind in ("greedy", "sampled"):
+                print(line(name, kind, before, after), flush=True)
+        print(f"{'':<10}{asked.seeds} seeds in {time.perf_counter() - started:.0f} s\n", flush=True)
+
+
+def line(name: str, kind: str, before: Sequence[dict], after: Sequence[dict]) -> str:
+    """The seeds so far, together."""
+    b, a = [one[kind] for one in before], [one[kind] for one in after]
+    means = f"{np.mean([x.mean for x in b]):>8.3f}{np.mean([x.mean for x in a]):>8.3f}"
+    return f"{name:<10}{kind:<10}{len(b):<7}{means}{Gains.of(b, a)}"
 
 
 if __name__ == "__main__":
