@@ -79,7 +79,8 @@ class Recipe:
 def world_environment(world: World) -> ToolEnvironment:
     """Search with two pages a query, four turns with tools and one without."""
     return ToolEnvironment(
-        [SearchTool(SearchIndex.build(world.pages, progress=False), k=2)], limits=Limits(turns=4, observation_tokens=160)
+        [SearchTool(SearchIndex.build(world.pages, progress=False), k=2)],
+        limits=Limits(turns=4, observation_tokens=160),
     )
 
 
