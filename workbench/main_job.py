@@ -60,7 +60,10 @@ def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks
         before = measure(world, f"{job}-before", seed=seed, tasks=tasks, recorder=store)
         run = train_demo(world, ExactMatch(), updates=updates, seed=seed, recorder=store, name=f"{job}-train")
         started = time.perf_counter()
-        reports = run.finish()
+        reports = []
+        for report in run:
+            print(report, flush=True)
+            reports.append(report)
         seconds = time.perf_counter() - started
         after = measure(world, f"{job}-after", seed=seed, tasks=tasks, recorder=store)
         print("\n" + table(before, after) + "\n")

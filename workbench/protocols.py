@@ -180,6 +180,14 @@ class Turn:
 
 
 @dataclass(frozen=True, eq=False)
+class Observed:
+    """An observation as the agent will see it, and the calls with `Hit.shown` set where it was cut."""
+
+    context: Context
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Prefix:
     """A trajectory so far, as a policy sees it."""
 
@@ -205,7 +213,7 @@ class Policy(Protocol):
 
     def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]: ...
 
-    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
         """The observation as the agent will see it, cut to `limit` tokens. `outcome` None: the turn was invalid."""
         ...
 

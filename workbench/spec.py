@@ -12,6 +12,7 @@ import enum
 import hashlib
 import inspect
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -51,10 +52,12 @@ def to_spec(value: Any, *, loose: bool = False) -> Any:
         return {"part": type(value).__name__, **fields}
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}  # JSON has no inf and nan
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, tuple | list):
         return [to_spec(item, loose=loose) for item in value]
     if isinstance(value, frozenset):
@@ -80,6 +83,8 @@ def from_spec(spec: Any) -> Any:
         return tuple(from_spec(item) for item in spec)
     if not isinstance(spec, dict):
         return spec
+    if spec.keys() == {"float"}:
+        return float(spec["float"])
     if "unstored" in spec:
         raise SettingError(f"{spec['unstored']} was a function or object that cannot be stored; give it again")
     if "part" not in spec:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.tiny_model import tiny_engine, tiny_tokenizer
-from workbench.agents.language_policy import LanguagePolicy
+from workbench.agents.language_policy import LanguagePolicy, cut_hits
 from workbench.agents.scripted import ScriptedEngine
 from workbench.agents.templates import SEARCH_R1_INVALID, TagTemplate
 from workbench.protocols import Limits, Outcome
 from workbench.sampling.group import GroupSampler
 from workbench.sampling.rollout import rollout
-from workbench.trajectory import End, Hit, Origin, Task
+from workbench.trajectory import Call, End, Hit, Origin, Task
 
 TASK = Task("t1", "Where?", golds=("Oslo",))
 SHORT = TagTemplate(instruction="{question}\n")
@@ -67,6 +67,8 @@ def test_after_the_last_turn_comes_one_more_with_tools_off():
     played = play(["<search>x</search>"], Limits(turns=2))
     assert (len(played.steps), played.end) == (3, End.TRUNCATED)
     assert [len(step.hits) for step in played.steps] == [1, 1, 0] and played.steps[2].observation == ""
+    last = played.steps[2].calls[0]
+    assert not last.valid and "tools are off" in last.error and played.steps[1].calls[0].valid
     without = play(["<search>x</search>"], Limits(turns=2, final_turn=False))
     assert (len(without.steps), without.end) == (2, End.TRUNCATED)
 
@@ -79,6 +81,7 @@ def test_an_answer_in_the_last_turn_counts():
 def test_an_environment_that_breaks_fails_its_own_rollout_only():
     broken = play(["<search>break</search>"])
     assert broken.end is End.FAILED and "the index is gone" in broken.end_reason and len(broken.steps) == 1
+    assert broken.steps[0].calls[0].error == "RuntimeError: the index is gone"
 
 
 def test_a_long_observation_is_cut_in_its_body():
@@ -86,6 +89,15 @@ def test_a_long_observation_is_cut_in_its_body():
     seen = played.steps[0].observation
     assert seen.startswith("\n\n<information>Doc") and seen.endswith("</information>\n\n") and "about it" not in seen
     assert (played.steps[0].tokens.origins_T == Origin.ENVIRONMENT).sum() == 40
+
+
+def test_a_hit_says_how_much_of_it_was_shown():
+    calls = (Call("search", {}, hits=(Hit("a", "A", "abc"), Hit("b", "B", "defgh"), Hit("c", "C", "xyz"))),)
+    text = "Doc abc, Doc defgh, Doc xyz"
+    shown = [[hit.shown for hit in call.hits] for n in (27, 15, 6, 0) for call in cut_hits(calls, text, n)]
+    assert shown == [[None, None, None], [None, 2, 0], [2, 0, 0], [0, 0, 0]]
+    played = play(["<search>x</search>", "<answer>Oslo</answer>"], Limits(observation_tokens=45))
+    assert played.steps[0].hits[0].shown is None  # what this tool shows is not the page's text
 
 
 def test_text_is_what_the_ids_say_and_spans_point_at_their_tokens():

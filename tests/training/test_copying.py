@@ -10,7 +10,9 @@ def small_llama(write: bool) -> LlamaForCausalLM:
     torch.manual_seed(0)
     rope = {"rope_type": "default", "rope_theta": 1e6}
     sizes = {"hidden_size": 192, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 6}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=512, tie_word_embeddings=True, rope_parameters=rope, **sizes)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=512, tie_word_embeddings=True, rope_parameters=rope, **sizes)
+    ).eval()
     if write:
         write_induction(model)
     model.set_attn_implementation("eager")

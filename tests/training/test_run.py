@@ -176,3 +176,19 @@ def test_what_cannot_be_trained_says_so():
         train(speaker().at(0.0), TASKS, Quiet(), right)
     with pytest.raises(SettingError, match="at least one task"):
         train(guesser(), [], Quiet(), right)
+
+
+def test_ctrl_c_in_an_update_keeps_it_whole():
+    import signal
+
+    run = table_run(5)
+    inner = run._train
+
+    def train_and_interrupt(*args):
+        signal.raise_signal(signal.SIGINT)  # Ctrl-C just before the optimiser's step
+        return inner(*args)
+
+    run._train = train_and_interrupt
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(run))
+    assert run.update == 1 and len(run.reports) == 1 and run.policy.weights_version == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from workbench.agents.templates import TagTemplate, Template
-from workbench.protocols import Engine, Environment, Generation, Outcome, Prefix, Turn
-from workbench.trajectory import Context, Span, Task, Tokens
+from workbench.protocols import Engine, Environment, Generation, Observed, Outcome, Prefix, Turn
+from workbench.trajectory import Call, Context, Span, Task, Tokens
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,23 @@ class LanguagePolicy:
         )
         return [self.turn(generation) for generation in generations]
 
-    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
         """The observation as it enters the context. Where it is longer than `limit` tokens its body is cut, so that
         the closing tag stays (the published loop cuts that too)."""
+        calls = () if outcome is None else outcome.calls
         tokenizer = self.engine.tokenizer
         head, body, tail = self.template.observation(
             outcome, tools_off_next=tools_off_next, eos_sampled=turn.finish == "eos", tokenizer=tokenizer
         )
         ids = self.encode(head + body + tail)
         if limit is None or len(ids) <= limit:
-            return Context(head + body + tail, Tokens.foreign(ids))
+            return Observed(Context(head + body + tail, Tokens.foreign(ids)), calls)
         tail_ids = self.encode(tail)
-        kept = [*self.encode(head + body)[: max(0, limit - len(tail_ids))], *tail_ids]
-        return Context(tokenizer.decode(kept, clean_up_tokenization_spaces=False), Tokens.foreign(kept))
+        front_ids = self.encode(head + body)[: max(0, limit - len(tail_ids))]
+        front = tokenizer.decode(front_ids, clean_up_tokenization_spaces=False)
+        text = tokenizer.decode([*front_ids, *tail_ids], clean_up_tokenization_spaces=False)
+        shown = len(os.path.commonprefix([front, head + body]))
+        return Observed(Context(text, Tokens.foreign([*front_ids, *tail_ids])), cut_hits(calls, head + body, shown))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, nothing added."""
@@ -92,6 +97,22 @@ class LanguagePolicy:
     @cached_property
     def _ends(self) -> TokenEnds:
         return TokenEnds(self.engine.tokenizer)
+
+
+def cut_hits(calls: Sequence[Call], text: str, shown: int) -> tuple[Call, ...]:
+    """The calls with `Hit.shown` set, where the agent saw the first `shown` characters of `text`."""
+    cursor, out = 0, []
+    for call in calls:
+        hits = []
+        for hit in call.hits:
+            start = text.find(hit.text, cursor)
+            if start < 0:  # the tool shows something else than the page's text
+                hits.append(hit)
+                continue
+            cursor = start + len(hit.text)
+            hits.append(hit if cursor <= shown else replace(hit, shown=max(0, shown - start)))
+        out.append(replace(call, hits=tuple(hits)))
+    return tuple(out)
 
 
 class TokenEnds:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from workbench.protocols import Environment, Outcome, Policy, Prefix, Turn
-from workbench.trajectory import Context, End, Step, Task, Tokens, Trajectory
+from workbench.protocols import Environment, Observed, Outcome, Policy, Prefix, Turn
+from workbench.trajectory import Call, Context, End, Step, Task, Tokens, Trajectory
 
 
 @dataclass(eq=False)
@@ -117,31 +117,46 @@ def _close_turn(
     elif off:
         one.finish(End.TRUNCATED, "no answer in the last turn, tools off")
     answered = outcome if isinstance(outcome, Outcome) else None
-    observation = None
-    if one.end is None:
-        more = limits.turns + limits.final_turn - len(one.steps) - 1
+    observed = None
+    more = limits.turns + limits.final_turn - len(one.steps) - 1
+    if one.end is None and more > 0:
         tools_off_next = limits.final_turn and more == 1
-        if more > 0:
-            observation = policy.observe(turn, answered, limits.observation_tokens, tools_off_next=tools_off_next)
-    _append(policy, one, turn, answered, observation, seconds)
+        observed = policy.observe(turn, answered, limits.observation_tokens, tools_off_next=tools_off_next)
+    _append(policy, one, turn, outcome, observed, seconds)
+
+
+def _calls(turn: Turn, outcome: Outcome | Exception | None, observed: Observed | None) -> tuple[Call, ...]:
+    """The calls as they are recorded: answered and as far as shown, failed, or not made at all."""
+    if isinstance(outcome, Exception):
+        return tuple(replace(call, error=f"{type(outcome).__name__}: {outcome}") for call in turn.calls)
+    if outcome is None:
+        why = "tools are off in this turn" if turn.valid else "the turn could not be read"
+        return tuple(replace(call, valid=False, error=f"not called: {why}") for call in turn.calls)
+    return outcome.calls if observed is None else observed.calls
 
 
 def _append(
-    policy: Policy, one: Live, turn: Turn, outcome: Outcome | None, observation: Context | None, seconds: float
+    policy: Policy,
+    one: Live,
+    turn: Turn,
+    outcome: Outcome | Exception | None,
+    observed: Observed | None,
+    seconds: float,
 ) -> None:
+    observation = None if observed is None else observed.context
     pieces = [turn.tokens, observation.tokens if observation else None]
     added = None if turn.tokens is None else Tokens.join([piece for piece in pieces if piece is not None])
     context = turn.context if turn.context is not None else (one.context if not one.steps else None)
     step = Step(
         id=f"{one.id}.{len(one.steps)}",
         text=turn.text,
-        calls=turn.calls if outcome is None else outcome.calls,
+        calls=_calls(turn, outcome, observed),
         spans=turn.spans,
         observation="" if observation is None else observation.text,
         tokens=added,
         context=context,
         policy=policy.name,
-        native_reward=float("nan") if outcome is None else outcome.reward,
+        native_reward=outcome.reward if isinstance(outcome, Outcome) else float("nan"),
         valid=turn.valid,
         seconds=seconds,
     )

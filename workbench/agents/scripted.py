@@ -10,7 +10,7 @@ import numpy as np
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.templates import Template
 from workbench.errors import CapabilityError
-from workbench.protocols import Capabilities, Environment, Generation, Outcome, Prefix, Turn
+from workbench.protocols import Capabilities, Environment, Generation, Observed, Outcome, Prefix, Turn
 from workbench.trajectory import Context, Task
 
 Script = Callable[[str, np.random.Generator], str]
@@ -88,7 +88,7 @@ class ScriptedPolicy:
     def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
         return [self._act(prefix, np.random.default_rng(seed)) for prefix, seed in zip(prefixes, seeds, strict=True)]
 
-    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
         return self._words.observe(turn, outcome, limit, tools_off_next=tools_off_next)
 
     def _act(self, prefix: Prefix, rng: np.random.Generator) -> Turn:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from workbench.errors import SettingError
-from workbench.protocols import Environment, Outcome, Prefix, Turn
+from workbench.protocols import Environment, Observed, Outcome, Prefix, Turn
 from workbench.trajectory import Call, Context, Span, Task, Tokens, Trajectory
 
 Action = Callable[[Prefix], Call | str]
@@ -82,8 +82,10 @@ class TabularPolicy:
             chosen = [int((row < u * row[-1]).sum()) for row, u in zip(below_BA, uniform, strict=True)]
         return [self._turn(p, a, logprobs_BA[b, a]) for b, (p, a) in enumerate(zip(prefixes, chosen, strict=True))]
 
-    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Context:
-        return Context("".join(outcome.observations) if outcome else "", Tokens.foreign([]))
+    def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
+        if outcome is None:
+            return Observed(Context("", Tokens.foreign([])))
+        return Observed(Context("".join(outcome.observations), Tokens.foreign([])), outcome.calls)
 
     def trajectory_logits(self, trajectory: Trajectory) -> torch.Tensor:
         """float [S, A] with gradient: logits, at temperature 1, of every action before each step."""

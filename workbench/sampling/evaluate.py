@@ -83,6 +83,8 @@ def evaluate(
         settings = {"kind": "evaluate", "policy": at.name, "temperature": temperature, "seed": seed}
         run = recorder.start_run(settings, name=name)
     trees = rollout(at, tasks, environment, group_size=samples, seed=seed, progress=progress)
+    if len(trees) < len(tasks):
+        raise KeyboardInterrupt  # an evaluation of some of the tasks would be another one
     scores = score(trees, paid)
     if recorder is not None and run is not None:
         recorder.record_trees(trees, run=run)

@@ -21,6 +21,7 @@ from workbench.rewards.score import score
 from workbench.spec import code_version, dumps
 from workbench.training import checks
 from workbench.training.checkpoint import Checkpoint, restore_moments, save_checkpoint
+from workbench.training.interrupt import interrupt_held
 from workbench.training.learners import Learner, learner_for
 from workbench.training.plan import Plan, tasks_digest
 from workbench.training.report import Report, describe
@@ -95,7 +96,7 @@ class Run:
             self._driving.release()
 
     def finish(self, *, show: bool = True) -> list[Report]:
-        """Do all updates that are left; Ctrl-C stops between or within updates and keeps what is done."""
+        """Do all updates that are left; Ctrl-C keeps what is done, and never an update by half."""
         try:
             for report in self:
                 if show:
@@ -159,25 +160,26 @@ class Run:
         batch = flat_batch(trees, scores, name=getattr(plan.reward, "name", "reward"))
         advantages = self._credit(plan, trees, plan.end_rule(batch))
         clock.append(time.perf_counter())
-        lr = self._set_optimiser(plan, number)
-        version = self._version()
-        trained = self._train(plan, trees, advantages)
-        self.learner.updated()
-        self.update, self.drawn = number, self.drawn + plan.tasks_per_update
-        clock.append(time.perf_counter())
-        rollout_s, score_s, train_s = np.diff(clock).tolist()
-        report = Report(
-            run=self.name,
-            update=number,
-            equal_groups=advantages.equal_groups,
-            lr=lr,
-            rollout_s=rollout_s,
-            score_s=score_s,
-            train_s=train_s,
-            checks=self._checks(trees, advantages, trained, version),
-            **describe(trees, advantages.batch, trained),
-        )
-        self._record(trees, scores, plan, report)
+        with interrupt_held():  # weights, optimiser, counters and log move together
+            lr = self._set_optimiser(plan, number)
+            version = self._version()
+            trained = self._train(plan, trees, advantages)
+            self.learner.updated()
+            self.update, self.drawn = number, self.drawn + plan.tasks_per_update
+            clock.append(time.perf_counter())
+            rollout_s, score_s, train_s = np.diff(clock).tolist()
+            report = Report(
+                run=self.name,
+                update=number,
+                equal_groups=advantages.equal_groups,
+                lr=lr,
+                rollout_s=rollout_s,
+                score_s=score_s,
+                train_s=train_s,
+                checks=self._checks(trees, advantages, trained, version),
+                **describe(trees, advantages.batch, trained),
+            )
+            self._record(trees, scores, plan, report)
         return report
 
     def _draw(self, plan: Plan, number: int) -> list[Tree]:

@@ -82,6 +82,7 @@ def resume(
     reward: Any = None,
     updates: int | None = None,
     recorder: Recorder | None = None,
+    name: str | None = None,
     checkpoint_every: int = 10,
 ) -> Run:
     """A new run that goes on from a checkpoint, to the same numbers as if it had never stopped.
@@ -105,6 +106,7 @@ def resume(
         updates=state["updates"] if updates is None else updates,
         seed=state["seed"],
         recorder=recorder,
+        name=name,
         folder=saved.folder.parent if recorder is None else None,
         checkpoint_every=checkpoint_every,
     )
