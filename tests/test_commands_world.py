@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.cli import main
-from workbench.demo import data_folder
+from workbench.embedded import data_folder
 from workbench.store import open_store
 
 needs_policy = pytest.mark.skipif(

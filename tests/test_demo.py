@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 import workbench as wb
-from workbench.demo import data_folder, demo
+from workbench.embedded import data_folder, demo
 from workbench.sampling.evaluate import Evaluation, evaluate
 from workbench.trajectory import End
 

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
     ("widgets",),
-    ("cli", "commands", "demo", "main_job", "papers", "adapters", "workbench", "widgets.app"),
+    ("cli", "commands", "embedded", "main_job", "papers", "adapters", "workbench", "widgets.app"),
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 
@@ -175,6 +175,8 @@ def test_every_name_of_workbench_resolves():
     workbench = importlib.import_module("workbench")
     listed = getattr(workbench, "__all__", [])
     assert set(listed) <= set(dir(workbench)), "dir(workbench) hides names of __all__ from tab completion"
+    modules = {path.stem for path in (ROOT / "workbench").iterdir()}
+    assert not set(listed) & modules, "once imported, a module hides the name that is spelled the same"
     for name in {*listed, *dir(workbench)}:
         assert getattr(workbench, name, None) is not None or name.startswith("__"), f"workbench.{name} leads nowhere"
 

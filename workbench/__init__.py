@@ -42,7 +42,7 @@ _NAMES = {
     "workbench.training.run": "Run",
     "workbench.training.sft": "sft",
     "workbench.training.train": "resume train",
-    "workbench.demo": "demo",
+    "workbench.embedded": "demo",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 _HOME["open"] = "workbench.store"

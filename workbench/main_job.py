@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from workbench.demo import Demo, demo
+from workbench.embedded import Demo, demo
 from workbench.protocols import Recorder
 from workbench.rewards import ExactMatch
 from workbench.sampling.evaluate import Evaluation, evaluate

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.demo import demo
+from workbench.embedded import demo
 from workbench.evaluation import bootstrap_interval
 from workbench.main_job import measure, train_demo
 from workbench.rewards import ExactMatch, Reward

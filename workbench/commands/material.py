@@ -12,7 +12,7 @@ from workbench.agents.model_files import MODELS
 from workbench.agents.templates import TagTemplate, ToolCallTemplate
 from workbench.agents.transformers_engine import TransformersEngine
 from workbench.commands.sources import DEMO_TASKS, searcher, tasks_of
-from workbench.demo import Demo, data_folder, demo
+from workbench.embedded import Demo, data_folder, demo
 from workbench.environments.search_tool import SearchTool
 from workbench.environments.tool_environment import ToolEnvironment
 from workbench.errors import FormatError, SettingError, UnknownName

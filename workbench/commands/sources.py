@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.demo import demo
+from workbench.embedded import demo
 from workbench.errors import FormatError, SettingError
 from workbench.retrieval import RemoteIndex, Searcher, SearchIndex, read_corpus, read_tasks
 from workbench.trajectory import Task

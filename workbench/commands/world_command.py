@@ -11,7 +11,7 @@ from workbench.commands.options import add_command, add_family, number, whole
 
 if TYPE_CHECKING:
     from workbench.agents.language_policy import LanguagePolicy
-    from workbench.demo import Demo
+    from workbench.embedded import Demo
     from workbench.environments.tool_environment import ToolEnvironment
     from workbench.protocols import Recorder
     from workbench.sampling.evaluate import Evaluation
@@ -126,7 +126,7 @@ def _add_measuring(parser: Any) -> None:
 
 
 def run_show(args: argparse.Namespace) -> None:
-    from workbench.demo import demo
+    from workbench.embedded import demo
 
     world = demo().twin() if args.twin else demo()
     pages = {page.id: page for page in world.pages}
@@ -160,7 +160,7 @@ def run_train_policy(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from workbench.commands.material import check_free, habits_of_tiny, save_policy
-    from workbench.demo import demo
+    from workbench.embedded import demo
     from workbench.errors import UnknownName
     from workbench.training.tiny_policy import TEMPLATES, Recipe, make_tiny_engine, tiny_policy
 
@@ -182,7 +182,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     from workbench.commands.labs import Told
     from workbench.commands.material import engine_of
     from workbench.commands.sources import searcher
-    from workbench.demo import demo
+    from workbench.embedded import demo
     from workbench.store import open_store
 
     engine, habits = engine_of(args.policy, args.template)
