@@ -49,7 +49,7 @@ def measure(
     }
 
 
-def main_job(lab: str | Path = "lab", *, updates: int = 50, seed: int = 0, tasks: int = 400) -> None:
+def main_job(lab: str | Path = "lab", *, updates: int = 40, seed: int = 0, tasks: int = 400) -> None:
     """Roll out, train, log, ask: prints a table, saves a plot into the lab, says what to type next."""
     from workbench.store import open_store
 

@@ -1,6 +1,6 @@
 """Does training learn, and from the reward alone? Three seeds of the demo's run beside two controls.
 
-    python tests/bench/learning.py [--seeds 3] [--updates 50] [--tasks 400] [--only real]
+    python tests/bench/learning.py [--seeds 3] [--updates 40] [--tasks 400] [--only real]
 
 * real: exact match
 * shuffled: exact match handed out to the wrong rollouts of the same update, so it is paid as often but tells nothing
@@ -79,7 +79,7 @@ class Gains:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=50)
+    parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
     parser.add_argument("--only", choices=sorted(REWARDS), help="one condition")
     asked = parser.parse_args()

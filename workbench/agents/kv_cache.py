@@ -1,7 +1,8 @@
 """A key-value cache that lives across the turns of many trajectories at once.
 
 Rows have different lengths, so the cache is a grid of rows and columns with holes: each turn appends a block of
-columns, and a row marks which of them are its own. Positions count the marked columns only, so a hole changes nothing.
+columns, and a row marks which of them are its own. Positions count the marked columns only, so a hole changes nothing;
+between two turns the holes are closed, so that they cost nothing either.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (buffer[..., :stop, :] for buffer in self.buffers)
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        if self.is_initialized:
-            self.buffers = [buffer.index_select(0, indices) for buffer in self.buffers]
-            self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
+    def select(self, rows_B: torch.Tensor, columns_BL: torch.Tensor) -> None:
+        """Keep these rows, and of each row these columns."""
+        index = columns_BL[:, None, :, None]
+        held = [buffer[..., : self.length, :].index_select(0, rows_B) for buffer in self.buffers]
+        self.buffers = [states.gather(2, index.expand(-1, states.shape[1], -1, states.shape[3])) for states in held]
+        self.length = columns_BL.shape[1]
+        self.keys, self.values = self.buffers
 
 
 def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:
@@ -66,15 +70,17 @@ class TurnCache:
         return all(len(p) > len(r) and np.array_equal(p[: len(r)], r) for p, r in zip(prompts, read, strict=True))
 
     def keep(self, keys: Sequence[str]) -> None:
-        """Drop the rows of other conversations and put these in this order."""
-        if list(keys) == self.keys:
-            return
+        """Drop the rows of other conversations, put these in this order, and close the holes between their columns."""
         rows = {key: row for row, key in enumerate(self.keys)}
         order = [rows[key] for key in keys]
         if self.marked_BL is not None:
-            index = torch.tensor(order, device=self.marked_BL.device)
-            self.past.batch_select_indices(index)
-            self.marked_BL = self.marked_BL[index]
+            rows_B = torch.tensor(order, device=self.marked_BL.device)
+            marked_BL = self.marked_BL[rows_B]
+            width = int(marked_BL.sum(1).max())
+            columns_BL = marked_BL.int().argsort(dim=1, stable=True)[:, -width:]  # own columns last, in their order
+            for layer in self.past.layers:
+                layer.select(rows_B, columns_BL)
+            self.marked_BL = marked_BL.gather(1, columns_BL)
         self.read = [self.read[row] for row in order]
         self.keys = list(keys)
 

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         commands, "demo", run, LESSON, kept="what was measured and trained so far is kept in {lab}; see: workbench sql"
     )
     add_lab(parser)
-    parser.add_argument("--updates", type=whole(1), default=50, metavar="N", help="optimiser updates (default: 50)")
+    parser.add_argument("--updates", type=whole(1), default=40, metavar="N", help="optimiser updates (default: 40)")
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of everything random (default: 0)")
     parser.add_argument(
         "--tasks", type=whole(1), default=400, metavar="N", help="held-out tasks to measure on (default: 400)"

@@ -27,7 +27,7 @@ def sft(
     final_lr: float = 0.02,
     context_weight: float = 0.0,
     seed: int = 0,
-    micro_batch_tokens: int = 8192,
+    micro_batch_tokens: int = 4096,
     progress: bool = True,
 ) -> list[float]:
     """Teach the policy to write what the trajectories' own turns say. It is trained in place.

@@ -86,7 +86,7 @@ def world_environment(world: World) -> ToolEnvironment:
 
 def tiny_policy(engine: TransformersEngine, template: Template) -> LanguagePolicy:
     """The policy over an engine that `make_tiny_engine` made."""
-    return LanguagePolicy(engine, template, turn_tokens=56)
+    return LanguagePolicy(engine, template, turn_tokens=40)
 
 
 def make_tiny_engine(world: World, template: Template, recipe: Recipe, *, progress: bool = True) -> TransformersEngine:
