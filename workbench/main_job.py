@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.embedded import Demo, demo
 from workbench.protocols import Recorder
 from workbench.rewards import ExactMatch
@@ -120,7 +122,12 @@ def plot(reports: list[Report], before: dict[str, Evaluation], after: dict[str, 
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot([r.update for r in reports], [r.mean_return for r in reports], color="tab:blue")
+    returns = np.array([report.mean_return for report in reports])
+    updates = [report.update for report in reports]
+    smooth = [returns[max(0, n - 4) : n + 1].mean() for n in range(len(returns))]
+    left.plot(updates, returns, color="tab:blue", alpha=0.3, label="each update")
+    left.plot(updates, smooth, color="tab:blue", label="mean of the last five")
+    left.legend(loc="lower right")
     left.set(xlabel="update", ylabel="mean return (exact match of samples)", ylim=(0, 1), title="training")
     hops = sorted(before["greedy"].by_hops())
     for offset, (label, one, color) in enumerate(
