@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.builders import a_group, a_trajectory, a_tree
+from tests.rewards.paying import TWO, failing, paid, stepwise
 from workbench.batch import flat_batch
 from workbench.errors import LevelError, MissingTokens, ScoreError, SettingError
 from workbench.rewards import (
@@ -27,25 +28,6 @@ from workbench.scores import Level, Scores, Status
 from workbench.spec import dumps
 
 NAN = np.nan
-
-
-def paid(value: float | None, name: str = "paid") -> Reward:
-    """A reward that pays every trajectory the same; None: not applicable."""
-    return reward_of(lambda trajectory: value, name=name)
-
-
-def stepwise(*values: float | None, name: str = "steps") -> Reward:
-    return reward_of(lambda trajectory: values, level="step", name=name)
-
-
-def failing(on: str = "", name: str = "judge") -> Reward:
-    """Missing on trajectories whose id holds `on`, else 1."""
-    judge_failed = Scores.missing("no reply")
-    return reward_of(lambda t: judge_failed if on in t.id else Scores.trajectory(1.0, "fine"), name=name)
-
-
-TWO = a_trajectory(("p1",), None, id="two")  # a search, then a thought
-
 
 # ---------------------------------------------------------------- algebra
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.builders import a_trajectory
+from tests.rewards.paying import TWO, failing, paid, stepwise
 from workbench.errors import LevelError
 from workbench.rewards import (
     Clip,
@@ -14,7 +15,6 @@ from workbench.rewards import (
     Gate,
     Product,
     ReduceSteps,
-    Reward,
     TokenF1,
     WellFormed,
     reward_of,
@@ -23,25 +23,6 @@ from workbench.scores import Scores, Status
 from workbench.trajectory import Trajectory
 
 NAN = np.nan
-
-
-def paid(value: float | None, name: str = "paid") -> Reward:
-    """A reward that pays every trajectory the same; None: not applicable."""
-    return reward_of(lambda trajectory: value, name=name)
-
-
-def stepwise(*values: float | None, name: str = "steps") -> Reward:
-    return reward_of(lambda trajectory: values, level="step", name=name)
-
-
-def failing(on: str = "", name: str = "judge") -> Reward:
-    """Missing on trajectories whose id holds `on`, else 1."""
-    judge_failed = Scores.missing("no reply")
-    return reward_of(lambda t: judge_failed if on in t.id else Scores.trajectory(1.0, "fine"), name=name)
-
-
-TWO = a_trajectory(("p1",), None, id="two")  # a search, then a thought
-
 
 # ---------------------------------------------------------------- products
 
