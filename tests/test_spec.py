@@ -109,3 +109,12 @@ def test_an_unknown_name_lists_what_is_known_and_suggests_the_nearest():
     assert str(UnknownName.among("run", "x", [])) == "no run 'x'; known: none yet."
     many = str(UnknownName.among("run", "zzz", [f"r{n:02}" for n in range(15)]))
     assert many.endswith("r11 and 3 more.")
+
+
+def test_a_setting_without_end_is_still_json_and_comes_back():
+    import json
+
+    from workbench.rewards import TokenF1
+
+    reward = TokenF1().clip(-float("inf"), 1.0)
+    assert "Infinity" not in dumps(reward) and json.loads(dumps(reward)) and loads(dumps(reward)) == reward

@@ -54,8 +54,6 @@ def to_spec(value: Any, *, loose: bool = False) -> Any:
         return value.value
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}  # JSON has no inf and nan
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
@@ -101,12 +99,21 @@ def from_spec(spec: Any) -> Any:
 
 def dumps(value: Any, *, loose: bool = False) -> str:
     """The spec of `value` as one line of JSON, keys sorted, so that equal values give equal text."""
-    return json.dumps(to_spec(value, loose=loose), sort_keys=True, ensure_ascii=False)
+    return json.dumps(_finite(to_spec(value, loose=loose)), sort_keys=True, ensure_ascii=False)
 
 
 def loads(text: str) -> Any:
     """The value whose spec `dumps` wrote."""
     return from_spec(json.loads(text))
+
+
+def _finite(spec: Any) -> Any:
+    """The spec with inf and nan, which JSON does not have, as ``{"float": "inf"}``."""
+    if isinstance(spec, dict):
+        return {key: _finite(item) for key, item in spec.items()}
+    if isinstance(spec, list):
+        return [_finite(item) for item in spec]
+    return {"float": str(spec)} if isinstance(spec, float) and not math.isfinite(spec) else spec
 
 
 def code_version(value: Any) -> str:

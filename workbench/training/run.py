@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -253,7 +252,7 @@ class Run:
 
     def _record_plan(self, plan: Plan, number: int) -> None:
         if self.recorder is not None and plan is not self._recorded_plan:
-            self.recorder.record_plan(json.dumps(plan.spec(), sort_keys=True), run=self.name, update=number)
+            self.recorder.record_plan(dumps(plan.spec()), run=self.name, update=number)
             self._recorded_plan = plan
 
     def _record(self, trees: Sequence[Tree], scores: Any, plan: Plan, report: Report) -> None:
