@@ -253,7 +253,6 @@ def test_a_number_per_trajectory_is_spread_over_its_steps():
     batch = flat_batch([a_tree(first, second, failed)], [scores])
     # the shared step takes the mean over its two gradient rows; the failed one's own step takes nothing
     assert batch.spread(np.array([1.0, 4.0, 100.0])).tolist() == [2.5, 1.0, 4.0, 0.0]
-    assert batch.passes_S.tolist() == [2.0, 1.0, 1.0, 0.0]
 
 
 def test_a_missing_term_takes_the_trajectory_out_and_an_inapplicable_one_does_not():

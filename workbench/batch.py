@@ -137,14 +137,6 @@ class FlatBatch:
             np.add.at(count_S, self.parent_S[steps], count_S[steps])
         return np.divide(sums_S, count_S, out=np.zeros_like(sums_S), where=count_S > 0)
 
-    @property
-    def passes_S(self) -> np.ndarray:
-        """float64 [S]: how many gradient rows pass through each step."""
-        count_S = np.bincount(self.leaf_N[self.gradient_N], minlength=len(self.parent_S)).astype(float)
-        for steps in reversed(self.steps_by_depth[1:]):
-            np.add.at(count_S, self.parent_S[steps], count_S[steps])
-        return count_S
-
     def path(self, n: int) -> np.ndarray:
         """Flat indices of the steps of trajectory `n`, first step first."""
         steps = []

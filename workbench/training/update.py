@@ -10,7 +10,7 @@ import torch
 
 from workbench.errors import CheckFailed
 from workbench.training.learners import Learner
-from workbench.training.losses import PolicyLoss, clipped_policy_loss
+from workbench.training.losses import LossTerms, PolicyLoss, clipped_policy_loss
 from workbench.training.rows import Row, micro_batches, trained_trajectories, weighted
 
 
@@ -52,7 +52,7 @@ def train_on(
     """`epochs` optimiser steps on all rows, gradients accumulated over micro-batches.
 
     Raises:
-        CheckFailed: the loss or the gradient is not finite; the weights are left as they were.
+        CheckFailed: the loss or the gradient of a step is not finite; that step changes no weight.
     """
     kept = weighted_rows(rows, loss)
     batches = micro_batches(kept, micro_batch_tokens)
@@ -62,25 +62,13 @@ def train_on(
     before: list[torch.Tensor] = []
     norm = total = 0.0
     sums = dict.fromkeys(("clipped", "kl", "entropy"), 0.0)
-    for epoch in range(epochs if batches else 0):
+    for _ in range(epochs if batches else 0):
         optimiser.zero_grad(set_to_none=True)
         total, sums = 0.0, dict.fromkeys(sums, 0.0)
         for i, batch in enumerate(batches):
-            likely = learner.likelihood(batch, entropy=bool(loss.entropy))
-            if epoch == 0:
-                before.append(likely.logp_T.detach())
-            device = likely.logp_T.device
-            terms = clipped_policy_loss(
-                loss,
-                logp_T=likely.logp_T,
-                before_T=before[i],
-                sampler_T=_flat([row.tokens.logprobs_T for row in batch], batch, device),
-                advantages_T=_flat([row.advantages_T for row in batch], batch, device),
-                weights_T=_flat([row.weights_T for row in batch], batch, device),
-                reference_T=reference[i],
-                entropy_T=likely.entropy_T,
-            )
-            terms.loss.backward()
+            terms, logp_T = _backward(learner, batch, loss, before[i] if i < len(before) else None, reference[i])
+            if i == len(before):
+                before.append(logp_T)
             total += float(terms.loss.detach())
             sums = {name: value + getattr(terms, name) for name, value in sums.items()}
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm))
@@ -101,6 +89,30 @@ def train_on(
         before_T=np.concatenate([b.float().cpu().numpy() for b in before]) if before else np.zeros(0, np.float32),
         sampler_T=_recorded(batches),
     )
+
+
+def _backward(
+    learner: Learner,
+    batch: Sequence[Row],
+    loss: PolicyLoss,
+    before_T: torch.Tensor | None,
+    reference_T: torch.Tensor | None,
+) -> tuple[LossTerms, torch.Tensor]:
+    """Add one micro-batch's gradient. `before_T` None: these are the weights the update began with."""
+    likely = learner.likelihood(batch, entropy=bool(loss.entropy))
+    logp_T, device = likely.logp_T.detach(), likely.logp_T.device
+    terms = clipped_policy_loss(
+        loss,
+        logp_T=likely.logp_T,
+        before_T=logp_T if before_T is None else before_T,
+        sampler_T=_flat([row.tokens.logprobs_T for row in batch], batch, device),
+        advantages_T=_flat([row.advantages_T for row in batch], batch, device),
+        weights_T=_flat([row.weights_T for row in batch], batch, device),
+        reference_T=reference_T,
+        entropy_T=likely.entropy_T,
+    )
+    terms.loss.backward()
+    return terms, logp_T
 
 
 def _flat(arrays: Sequence[np.ndarray], rows: Sequence[Row], device: torch.device) -> torch.Tensor:
