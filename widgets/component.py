@@ -1,0 +1,158 @@
+"""What every component is made of: a widget with a wire to its page, a repr, and a picture for when no kernel answers.
+
+A component shows state and reports what the person did. Small state travels as traits, bulk data as binary messages,
+commands as messages: a message ``{"kind": "edit", ...}`` from the page calls the method ``hear_edit``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from workbench.errors import WorkbenchError
+
+HERE = Path(__file__).resolve().parent
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+)\.js";\n', re.MULTILINE)
+
+log = logging.getLogger(__name__)
+
+
+class Component(anywidget.AnyWidget):
+    """Base of all components. A subclass `StepThrough` in step_through.py has its page in step_through.js (and .css).
+
+    In JupyterLab a callback may run while a cell runs, on another thread than the cell: a handler swaps whole frozen
+    objects or sets an event, and never works for long.
+    """
+
+    theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="colours; auto follows the page").tag(sync=True)
+    still = traitlets.Unicode(help="what to read where no kernel answers").tag(sync=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        name = cls.__module__.rpartition(".")[2]
+        if (HERE / f"{name}.js").exists():
+            cls._esm, cls._css = module_text(name), style_text(name)
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        answer_at_once(self.comm)
+        self.on_msg(self._hear)
+
+    # ------------------------------------------------------------ the wire
+
+    def say(self, kind: str, data: Any = None, **small: Any) -> None:
+        """Send the page a message. `data` (plain data and numbers of numpy; NaN becomes null) goes as bytes."""
+        buffers = None if data is None else [packed(data)]
+        self.send({"kind": kind, **plain(small)}, buffers)
+
+    def _hear(self, _: object, content: Any, buffers: Sequence[memoryview]) -> None:
+        kind = content.get("kind") if isinstance(content, dict) else None
+        handler = getattr(self, f"hear_{kind}", None) if isinstance(kind, str) and kind.isidentifier() else None
+        if handler is None:
+            log.warning("%s was sent %.200r, which it does not know", type(self).__name__, content)
+            return
+        told = {name: value for name, value in content.items() if name != "kind"}
+        try:
+            handler(**told)
+        except WorkbenchError as error:
+            self.say("trouble", says=str(error))
+        except Exception as error:  # the person at the page must hear of it; the traceback goes to the log
+            log.exception("%s failed at %r", type(self).__name__, kind)
+            self.say("trouble", says=f"{type(error).__name__}: {error}")
+
+    def hear_hello(self) -> None:
+        """A page was drawn (again): send it everything it shows."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ without a page
+
+    def picture(self) -> str:
+        """A still picture as HTML without scripts: what a saved notebook shows where no kernel runs."""
+        return f"<pre>{escape(self.still or repr(self))}</pre>"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        made = super()._repr_mimebundle_(**kwargs)
+        if made is None:
+            return None
+        bundle, metadata = made
+        return {**bundle, "text/html": self.picture()}, metadata
+
+
+def answer_at_once(comm: Any) -> None:
+    """Let messages of this comm be answered while a cell runs.
+
+    JupyterLab asks for them on a subshell of their own. ipykernel 7.4 answers on the shell that last published on the
+    comm, which is the cell's, so only after the cell. The method replaced here is private: a test holds it.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default: default
+
+
+# ---------------------------------------------------------------- numbers to JSON
+
+
+def packed(data: Any) -> bytes:
+    """`data` as UTF-8 JSON; NaN and infinities as null. Lone surrogates become the replacement mark."""
+    return json.dumps(plain(data), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def plain(value: Any) -> Any:
+    """Nested lists and dicts of Python's own numbers and texts; NaN and infinities are None."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+# ---------------------------------------------------------------- sources of a page
+
+
+@cache
+def module_text(name: str) -> str:
+    """One JavaScript module from ``name.js`` and what it imports, each file once.
+
+    A widget's module is sent as one text, where relative imports lead nowhere. The files stay modules of their own,
+    for editors and tests; here their import lines and the word ``export`` go.
+    """
+    texts: dict[str, str] = {}
+
+    def take(one: str) -> None:
+        if one not in texts:
+            source = (HERE / f"{one}.js").read_text(encoding="utf-8")
+            texts[one] = ""  # holds its place against circles
+            for needed in _IMPORT.findall(source):
+                take(needed)
+            bare = _IMPORT.sub("", source)
+            texts.pop(one)
+            texts[one] = bare if one == name else re.sub(r"^export ", "", bare, flags=re.MULTILINE)
+
+    take(name)
+    return "\n".join(texts.values())
+
+
+@cache
+def style_text(name: str) -> str:
+    """The ground's style sheet, then that of the component."""
+    files = [HERE / "ground.css", HERE / f"{name}.css"]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
