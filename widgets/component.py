@@ -40,7 +40,8 @@ class Component(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         name = cls.__module__.rpartition(".")[2]
-        if (HERE / f"{name}.js").exists():
+        # anywidget gives each object a class of its own, where _esm is a trait: that one is left alone
+        if "_esm" not in cls.__dict__ and (HERE / f"{name}.js").exists():
             cls._esm, cls._css = module_text(name), style_text(name)
         super().__init_subclass__(**kwargs)
 

@@ -38,7 +38,7 @@ export function num(value, digits = 3) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(1);
+  if (size >= 1e6 || size < 1e-4) return value.toExponential(1).replace(/^-/, "−");
   return String(+value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))))).replace("-", "−");
 }
 

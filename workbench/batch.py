@@ -169,15 +169,14 @@ class Advantages:
         return [self.values_S[self.batch.path(n)] for n in range(len(self.batch.leaf_N))]
 
 
-def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]], *, name: str = "reward") -> FlatBatch:
+def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> FlatBatch:
     """Lay scored trees out flat.
 
     Args:
         trees: P trees.
         scores: for each tree, one Scores a trajectory; its `parts` become the terms (a score without parts is one
-            term of weight 1). All must have the same parts. A trajectory-level part lands on the last step; where
+            term of weight 1, under its name). All must have the same parts. A trajectory-level part lands on the last step; where
             several trajectories share a step, the step's value is the mean over those that scored it.
-        name: of the term, for scores without parts.
 
     Returns:
         A FlatBatch with discount 1 and unknown values. Failed and pruned trajectories are out of baseline and
@@ -191,7 +190,7 @@ def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]], *, nam
         (t, s) for tree, tree_scores in zip(trees, scores, strict=True) for t, s in zip(tree, tree_scores, strict=True)
     ]
     index, parents, tokens, leaves = _lay_out(trees)
-    all_parts = [score.parts or (Part(name, 1.0, score),) for _, score in rows]
+    all_parts = [score.parts or (Part(score.name, 1.0, score),) for _, score in rows]
     names, weights = _terms(all_parts)
     terms = _Terms(len(names), len(parents))
     token_counts = np.array(tokens, dtype=np.int64)

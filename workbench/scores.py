@@ -42,7 +42,8 @@ class Scores:
 
     `values_S` float64 [S], reward units, NaN where not scored; `status_S` int8 [S] (see `Status`); `why_S`: a short
     sentence a person can check, ``""`` where there is nothing to say. The axis is [S] steps at level step, [1] at
-    level trajectory and group, [T] own tokens at level token. `parts` are the named terms a sum was made of.
+    level trajectory and group, [T] own tokens at level token. `parts` are the named terms a sum was made of; a score
+    without parts is one term, called `name` (a reward gives its own).
     """
 
     values_S: np.ndarray
@@ -50,6 +51,7 @@ class Scores:
     why_S: tuple[str, ...] = ()
     level: Level = Level.STEP
     parts: tuple[Part, ...] = ()
+    name: str = "reward"
 
     def __post_init__(self) -> None:
         self.level = Level(self.level)
@@ -136,9 +138,9 @@ class Scores:
         return f"Scores({self.level}: {', '.join(shown)})"
 
     def same_as(self, other: Scores) -> bool:
-        """True where level, values (NaN equals NaN), statuses, reasons and parts are the same."""
+        """True where name, level, values (NaN equals NaN), statuses, reasons and parts are the same."""
         return (
-            self.level == other.level
+            (self.name, self.level) == (other.name, other.level)
             and np.array_equal(self.values_S, other.values_S, equal_nan=True)
             and np.array_equal(self.status_S, other.status_S)
             and self.why_S == other.why_S

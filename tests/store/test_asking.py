@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,11 +24,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield store
 
 
-@part
-class AsExactMatch:
-    """Stands for the reward that goes by this name."""
-
-    name = "ExactMatch"
+def named(scores: Scores) -> Scores:
+    """Scores as the reward ExactMatch gives them."""
+    return replace(scores, name="ExactMatch")
 
 
 @part
@@ -80,7 +79,7 @@ def test_scores_are_one_row_a_part_and_step(store: Store):
 
 
 def test_a_reward_without_parts_goes_by_its_name(store: Store):
-    run = scored_run(store, a_tree(two_steps()), scores=[[Scores.trajectory(1.0)]], reward=dumps(AsExactMatch()))
+    run = scored_run(store, a_tree(two_steps()), scores=[[named(Scores.trajectory(1.0))]])
     assert in_force(store, run) == [["ExactMatch", None, 1.0, "scored", False]]
 
 
@@ -185,10 +184,8 @@ def searched(store: Store) -> str:
     store.record_trees([first], run=run, update=0)
     store.record_trees([second], run=run, update=1)
     missing = Scores.missing("the judge timed out")
-    store.record_scores(
-        [first], [[Scores.trajectory(1.0), Scores.trajectory(0.5)]], run=run, reward=dumps(AsExactMatch())
-    )
-    store.record_scores([second], [[missing]], run=run, reward=dumps(AsExactMatch()))
+    store.record_scores([first], [[named(Scores.trajectory(1.0)), named(Scores.trajectory(0.5))]], run=run)
+    store.record_scores([second], [[named(missing)]], run=run)
     return run
 
 

@@ -130,6 +130,8 @@ class Reward:
         wanted = length_of(self.level, trajectory)
         if len(scores) != wanted:
             raise ScoreError(f"{self!r} gave {trajectory.id!r} {len(scores)} values; level {self.level} has {wanted}")
+        if not scores.parts:
+            scores.name = self.name
         return scores
 
     # ------------------------------------------------------------ algebra

@@ -276,7 +276,7 @@ TABLES = (
             "node INTEGER number of the part in its reward",
             "reward VARCHAR version that the edit corrects",
             "old DOUBLE value in force before; NULL = missing",
-            "new DOUBLE value in force from now on",
+            "new DOUBLE value in force from now on; NULL: the score as given again",
             "why VARCHAR the reason",
             _ROW,
         ),

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench import spec
-from workbench.errors import ScoreError, WorkbenchError
+from workbench.errors import ScoreError
 from workbench.scores import Level, Part, Scores, Status
 from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.rows import Rows, arrow, group_ids, now, time_id
@@ -37,7 +36,7 @@ def score_rows(
     """
     if len(trees) != len(scores):
         raise ScoreError(f"{len(trees)} trees came with scores for {len(scores)}; give one list of Scores a tree")
-    reward, name = reward_version(settings, code), _name_of(settings)
+    reward = reward_version(settings, code)
     rows: dict[str, list[tuple]] = {"rewards": [(reward, code, settings, now())], "scorings": []}
     rows |= {"scores_log": [], "token_scores": []}
     for tree, tree_scores in zip(trees, scores, strict=True):
@@ -45,7 +44,7 @@ def score_rows(
             raise ScoreError(f"tree {tree.id!r} has {len(tree)} trajectories and {len(tree_scores)} scores")
         scoring, of, shapes = time_id(), [], []
         for trajectory, score, group in zip(tree, tree_scores, group_ids(tree), strict=True):
-            nodes = _nodes(score, name)
+            nodes = _nodes(score)
             shape = [[above, p.name, pack(float(p.weight)), p.place, str(p.scores.level)] for above, p in nodes]
             if shape not in shapes:
                 shapes.append(shape)
@@ -61,15 +60,7 @@ def score_rows(
     return Rows(escape(run), tables, update, scored=frozenset(escape(tree.id) for tree in trees))
 
 
-def _name_of(settings: str) -> str:
-    """What a score without parts is called: as its reward is called in a sum, "reward" where that is not known."""
-    try:
-        return str(spec.loads(settings).name)
-    except (WorkbenchError, ValueError, TypeError, AttributeError):
-        return "reward"
-
-
-def _nodes(scores: Scores, name: str) -> list[Node]:
+def _nodes(scores: Scores) -> list[Node]:
     """The whole, then its parts, each before what it is made of."""
     nodes: list[Node] = []
 
@@ -79,7 +70,7 @@ def _nodes(scores: Scores, name: str) -> list[Node]:
         for child in part.scores.parts:
             visit(child, number)
 
-    visit(Part("total" if scores.parts else name, 1.0, scores), -1)
+    visit(Part("total" if scores.parts else scores.name, 1.0, scores), -1)
     return nodes
 
 
@@ -160,6 +151,9 @@ def _build(
     for number in reversed(range(1, len(shape))):
         above, name, weight, place, _ = shape[number]
         nodes[above].parts = (Part(name, unpack(weight), nodes[number], place), *nodes[above].parts)
+    for scores, (_, name, *_) in zip(nodes, shape, strict=True):
+        if not scores.parts:
+            scores.name = name
     return nodes[0]
 
 

@@ -141,7 +141,7 @@ class Store:
         tree: str,
         trajectory: str,
         part: str,
-        new: float,
+        new: float | None,
         why: str,
         *,
         step: int | None = None,
@@ -150,7 +150,7 @@ class Store:
         """Lay another value over a score; the score as given stays in scores_log. Undo is one more edit.
 
         Args:
-            new: reward units before weighting.
+            new: reward units before weighting; None: the score as given counts again.
             step: index of the step; None for a trajectory's one number.
             who: author; the user's login name where left out.
 
@@ -158,10 +158,10 @@ class Store:
             The id of the edit.
 
         Raises:
-            ScoreError: `new` is not a number, or there is no such score to edit.
+            ScoreError: `new` is NaN, or there is no such score to edit.
         """
-        if null_if_nan(new) is None:
-            raise ScoreError(f"an edit needs a number, got {new}")
+        if new is not None and null_if_nan(new) is None:
+            raise ScoreError(f"an edit needs a number (or None: the score as given), got {new}")
         at = {"run": run, "tree": tree, "trajectory": trajectory}
         found = self._reader.rows(queries.SCORE_IN_FORCE, **at, part=part, step=step)
         if len(found) != 1:
@@ -223,13 +223,26 @@ class Store:
             StoreError: several runs hold a tree of this id; say which with `run`.
         """
         columns = self._reader.columns(queries.ONE_TREE, tree=id, run=run)
-        runs = columns.pop("run")
+        held_by = self._only_run(id, columns.pop("run"), run)
+        return self._reader.trees(held_by, columns)[0]
+
+    def run_of(self, tree: str) -> str:
+        """The run that holds a tree of this id.
+
+        Raises:
+            UnknownName: no run does.
+            StoreError: several do.
+        """
+        columns = self._reader.columns(queries.ONE_TREE, tree=tree, run=None)
+        return self._only_run(tree, columns["run"], None)
+
+    def _only_run(self, tree: str, runs: Sequence[str], run: str | None) -> str:
         if not runs:
             known = [name for (name,) in self._reader.rows(queries.TREE_NAMES, run=run)]
-            raise UnknownName.among("tree", id, known, where=f"lab {str(self.path)!r}")
+            raise UnknownName.among("tree", tree, known, where=f"lab {str(self.path)!r}")
         if len(runs) > 1:
-            raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {id!r}; say which: run={runs[0]!r}")
-        return self._reader.trees(runs[0], columns)[0]
+            raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {tree!r}; say which: run={runs[0]!r}")
+        return runs[0]
 
     def scores(self, run: str, trees: Sequence[Tree], version: str | None = None) -> list[list[Scores]]:
         """Scores as the reward gave them (people's edits are in the view `scores`), one list a tree.

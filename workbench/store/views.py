@@ -78,9 +78,9 @@ VIEWS = (
         """
     select s.run, s.update, s.task, s.tree, s.group_id, s.trajectory, s.step, s.part,
            coalesce(e.new, s.value)                                     as value,
-           case when e.edit is null then s.status else 'scored' end     as status,
-           case when e.edit is null then s.why else e.why end           as why,
-           s.weight, s.level, s.place, s.reward, s.node, e.edit is not null as edited
+           case when e.new is null then s.status else 'scored' end      as status,
+           case when e.new is null then s.why else e.why end            as why,
+           s.weight, s.level, s.place, s.reward, s.node, e.new is not null as edited
     from scores_log s
     anti join (
         select pass from scorings qualify row_number() over (partition by run, tree order by pass desc) > 1
