@@ -46,12 +46,18 @@ export const signed = (value, digits = 3) => (value > 0 ? "+" : "") + num(value,
 
 export const tone = (value) => (value === null || value === undefined ? "none" : value > 0 ? "plus" : value < 0 ? "minus" : "zero");
 
-/** A chip that shows a reward: its sign has a colour and a word for those who see none. */
-export function chip(value, { status = 0, title = "", extra = "" } = {}) {
+/** A count with its noun: 1 step, 2 steps. */
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/**
+ * A chip that shows a reward, in the colour of its sign. What is missing (status 2) and what does not apply (1) say so.
+ * `pays` gives the colour where that is another number: a penalty's value is positive and its pay negative.
+ */
+export function chip(value, { status = 0, title = "", extra = "", pays = value } = {}) {
   if (status === 2) return h("span", { class: "wb-chip wb-missing", title: title || "missing: it could not be scored" }, "missing");
   if (status === 1 || value === null || value === undefined)
     return h("span", { class: "wb-chip wb-not-applicable", title: title || "not applicable: adds nothing here" }, "n/a");
-  return h("span", { class: `wb-chip wb-${tone(value)} ${extra}`, title }, signed(value));
+  return h("span", { class: `wb-chip wb-${tone(pays)} ${extra}`, title }, signed(value));
 }
 
 // ---------------------------------------------------------------- colours
@@ -126,14 +132,10 @@ export function frame(model, el, { name, label, keys }) {
   const body = h("div", { class: "wb-body" });
   const line = h("div", { class: "wb-line", role: "status", "aria-live": "polite" });
   const notice = h("div", { class: "wb-notice", role: "alert", hidden: true });
-  // JupyterLab's own shortcuts (D, D deletes a cell) must not fire from in here
-  const root = h(
-    "section",
-    { class: `wb wb-${name}`, tabindex: "0", "aria-label": label, "data-lm-suppress-shortcuts": "true" },
-    notice, body, line,
-  );
+  const root = h("section", { class: `wb wb-${name}`, tabindex: "0", "aria-label": label }, notice, body, line);
   const stopTheme = followTheme(root, model);
   const stopKeys = keys ? listen(root, keys) : () => {};
+  const stopShield = shield(root);
   el.append(root);
   let fade = null;
   const say = (text, kind = "info") => {
@@ -155,6 +157,7 @@ export function frame(model, el, { name, label, keys }) {
       clearTimeout(fade);
       stopTheme();
       stopKeys();
+      stopShield();
       root.remove();
     },
   };
@@ -185,6 +188,20 @@ export function listen(root, map) {
   root.addEventListener("keydown", hear);
   root.showKeys = overlay.show;
   return () => root.removeEventListener("keydown", hear);
+}
+
+/**
+ * Keep JupyterLab's shortcuts (D, D deletes a cell) from firing in here; those with Control, as for saving, still do.
+ * JupyterLab asks the focused element for the mark before it asks those around it.
+ */
+function shield(root) {
+  const mark = (event) => {
+    if (!root.contains(event.target)) return;
+    const theirs = (event.ctrlKey || event.metaKey) && event.key !== "Enter";
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", !theirs);
+  };
+  window.addEventListener("keydown", mark, true);
+  return () => window.removeEventListener("keydown", mark, true);
 }
 
 function helpOverlay(root, map) {

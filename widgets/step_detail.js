@@ -125,7 +125,7 @@ function partRow({ scene, n, s, r, last, edit, isEdited }) {
     { class: lands ? null : "wb-elsewhere" },
     h("th", { scope: "row", class: "wb-part" }, part.name, single && h("span", { class: "wb-dim" }, `of the ${given.level}`)),
     h("td", { class: "wb-number wb-weight", title: "weight" }, "× ", num(part.weight)),
-    h("td", { class: "wb-number" }, chip(value, { status, extra: isEdited(part.name, step) ? "wb-edited" : "" })),
+    h("td", { class: "wb-number" }, chip(value, { status, pays: part.weight * value, extra: isEdited(part.name, step) ? "wb-edited" : "" })),
     h("td", { class: "wb-number" }, status !== 0 ? "" : lands ? signed(part.weight * value) : h("span", { class: "wb-dim" }, "at the end")),
     h("td", { class: "wb-why" }, isEdited(part.name, step) && h("span", { class: "wb-chip wb-edited" }, "edited"), " ", why || statusWord(status)),
     h("td", {}, given.level !== "token" && status !== 1 &&

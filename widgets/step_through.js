@@ -1,5 +1,5 @@
 // StepThrough: choose a trajectory, step through it, compare two, edit what a step was paid.
-import { h, refill, button, num, signed, chip, frame, wire, virtualList, later, tone } from "./ground.js";
+import { h, refill, button, num, signed, chip, plural, frame, wire, virtualList, later, tone } from "./ground.js";
 import { answerPattern, findPattern } from "./marks.js";
 import { action, endOf, stepDetail } from "./step_detail.js";
 
@@ -70,9 +70,9 @@ export function stepThrough({ model, el }) {
     chooser.value = treeNumber();
     refill(question,
       h("h2", {}, task.question),
-      h("div", { class: "wb-dim" }, [`task ${task.id}`, task.kind, `${task.hops} hop${task.hops === 1 ? "" : "s"}`].filter(Boolean).join(" · "),
+      h("div", { class: "wb-dim" }, [`task ${task.id}`, task.kind, plural(task.hops, "hop")].filter(Boolean).join(" · "),
         task.golds.length > 0 && [" · gold answer: ", h("span", { class: "wb-chip wb-gold" }, task.golds.join(" / "))],
-        task.gold_pages.length > 0 && ` · ${task.gold_pages.length} gold pages`));
+        task.gold_pages.length > 0 && ` · ${plural(task.gold_pages.length, "gold page")}`));
   }
 
   function draw() {
@@ -86,7 +86,7 @@ export function stepThrough({ model, el }) {
     undo.disabled = !edits.can_undo;
     redo.disabled = !edits.can_redo;
     const rows = (model.get("edits") ?? []).length;
-    kept.textContent = !rows ? "" : `${rows} edit${rows === 1 ? "" : "s"}, ` + (!edits.keeps ? "held in this widget only" : edits.kept === rows ? "kept" : "not kept yet");
+    kept.textContent = !rows ? "" : `${plural(rows, "edit")}, ` + (!edits.keeps ? "held in this widget only" : edits.kept === rows ? "kept" : "not kept yet");
   }
 
   function drawDetail() {
@@ -123,9 +123,9 @@ export function stepThrough({ model, el }) {
     const marks = one.path.slice(0, 60).map((_, s) => h("i", { class: `wb-tick wb-${tone(scene.rewards[n]?.[s])}` }));
     return h("div", { class: "wb-trajectory" },
       h("div", { class: "wb-row" }, h("strong", {}, `#${n + 1}`), h("span", { class: `wb-end wb-end-${one.end}` }, one.end),
-        h("span", { class: "wb-cut wb-grow" }, one.answer ?? one.end_reason), scene.parts.length > 0 && chip(scene.returns[n], { title: "return" })),
+        h("span", { class: "wb-cut wb-grow" }, one.answer ?? one.end_reason), scene.parts.length > 0 && chip(scene.returns[n], { title: "return", status: returnStatus(n) })),
       h("div", { class: "wb-row" }, h("span", { class: "wb-ticks", "aria-hidden": "true" }, marks),
-        h("span", { class: "wb-dim" }, `${one.path.length} steps`), n === state.beside && h("span", { class: "wb-chip wb-zero" }, "beside")));
+        h("span", { class: "wb-dim" }, plural(one.path.length, "step")), n === state.beside && h("span", { class: "wb-chip wb-zero" }, "beside")));
   }
 
   function stepRow(s) {
@@ -141,6 +141,12 @@ export function stepThrough({ model, el }) {
       disagreement(n, s) && h("span", { class: "wb-bang", title: disagreement(n, s), role: "img", "aria-label": "disagreement" }, "≠"),
       scene.parts.length > 0 && chip(scene.rewards[n][s], { status: scene.rewards[n][s] === null ? stepStatus(n, s) : 0, title: "reward of this step" }),
       scene.parts.length > 0 && h("span", { class: "wb-dim wb-number wb-advantage", title: "advantage" }, signed(scene.advantages[n][s], 2)));
+  }
+
+  /** 2 where a term of the trajectory is missing, 1 where nothing was scored. */
+  function returnStatus(n) {
+    if (state.scene.returns[n] !== null) return 0;
+    return state.scene.scores[n].some((one) => one.status.includes(2)) ? 2 : 1;
   }
 
   /** 2 where a term of the step is missing, else 1. */

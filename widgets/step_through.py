@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 class EditKeeper(Protocol):
     """Where edits go: a store has these."""
 
-    def run_of(self, tree: str) -> str: ...
-
     def edit(
         self,
         run: str,
@@ -52,7 +50,7 @@ class StepThrough(Component):
         credit: what makes advantages of the rewards; an edit shows at once what it does to them.
         recorder: a store; every edit, undo and redo is kept there at once, as a row of its own. Without one they are
             held in `edits` only, until `keep(store)`.
-        run: run that the trees were recorded under; default: asked of the recorder.
+        run: run that the trees were recorded under; default: as they say themselves.
         against: other scores of the same trees; D jumps to where they differ.
         who: author of the edits; default the login name.
         at: where to begin: {"tree": id, "trajectory": id, "step": number}; each may be left out.
@@ -225,12 +223,14 @@ class StepThrough(Component):
         return len(waiting)
 
     def _keep_one(self, recorder: EditKeeper, row: Edit) -> None:
-        run = self.run or recorder.run_of(row.tree)
+        sheet = self._sheets[self._number(row.tree)]
+        run = self.run or sheet.tree.run
+        if not run:
+            raise SettingError(f"tree {row.tree!r} does not say its run; say it: StepThrough(..., run=...)")
         told: dict[str, Any] = {"step": row.step, "who": row.who}
         try:
             recorder.edit(run, row.tree, row.trajectory, row.part, row.new, row.why, **told)
         except ScoreError:  # the lab has the tree and not these scores: it gets them now, as they were given
-            sheet = self._sheets[self._number(row.tree)]
             assert sheet.scored is not None
             recorder.record_scores([sheet.tree], [sheet.scored], run=run)
             recorder.edit(run, row.tree, row.trajectory, row.part, row.new, row.why, **told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +54,8 @@ class Demo:
         from workbench.agents.transformers_engine import TransformersEngine
         from workbench.training.tiny_policy import TEMPLATES, tiny_policy
 
-        engine = TransformersEngine.load(data_folder() / "world" / f"policy-{self.template}", name="tiny")
+        with _no_bar():
+            engine = TransformersEngine.load(data_folder() / "world" / f"policy-{self.template}", name="tiny")
         return tiny_policy(engine, TEMPLATES[self.template])
 
     def twin(self, seed: int = 0) -> Demo:
@@ -61,6 +64,18 @@ class Demo:
 
     def __repr__(self) -> str:
         return f"Demo({self.world!r}, template {self.template!r})"
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Load without a progress bar: four megabytes are there at once."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def demo(template: str = "tags") -> Demo:

@@ -316,6 +316,7 @@ class Tree:
     task: Task
     trajectories: tuple[Trajectory, ...]
     extras: Json = field(default_factory=dict)
+    run: str = field(default="", compare=False)  # it was recorded under; "" where it was not
 
     def groups(self) -> list[Group]:
         """The trajectories by group key, in order of first appearance."""

@@ -240,7 +240,8 @@ def test_a_store_keeps_every_edit_undo_and_redo_at_once(tmp_path: Path):
     with open_store(tmp_path / "lab") as store:
         run = store.start_run({}, name="first")
         store.record_trees(trees, run=run)
-        widget = StepThrough(trees, scores, recorder=store, who="ann")  # neither the run nor the scores are told
+        trees = store.trees(run)  # they say their run; the lab does not have their scores yet
+        widget = StepThrough(trees, scores, recorder=store, who="ann")
         widget.edit("tree-right", "ExactMatch", 0.0, "a guess")
         value = "select value, why, edited from scores where trajectory = 'tree-right' and part = 'ExactMatch'"
         assert store.sql(value).values.tolist() == [[0.0, "a guess", True]]
@@ -274,7 +275,7 @@ def test_an_undone_edit_of_a_missing_score_is_missing_again_in_sql(tmp_path: Pat
     with open_store(tmp_path / "lab") as store:
         run = store.start_run({})
         store.record_trees([tree], run=run)
-        widget = StepThrough(tree, [[Scores.missing("the judge timed out")]], recorder=store)
+        widget = StepThrough(tree, [[Scores.missing("the judge timed out")]], recorder=store, run=run)
         widget.edit("a", "reward", 1.0, "I read it")
         widget.undo()
         rows = store.sql("select value, status, why, edited from scores")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -51,9 +52,9 @@ def rollout(
     try:
         drawn = sampler.sample(policy, environment, tasks, scorer, rng)
         for tree in tqdm(drawn, total=len(tasks), desc="rollout", unit="task", disable=not progress):
-            trees.append(tree)
+            trees.append(tree if recorder is None else replace(tree, run=run))
             if recorder is not None and run is not None:
-                recorder.record_trees([tree], run=run)
+                recorder.record_trees(trees[-1:], run=run)
         status = "finished"
     except KeyboardInterrupt:
         status = "interrupted"

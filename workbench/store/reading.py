@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import duckdb
@@ -73,7 +74,7 @@ class Reader:
             "step_rows": self.columns(queries.STEPS, run=run, trees=found["tree"], **bounds),
             "shared_steps": self.columns(queries.SHARED_STEPS, run=run, trees=found["tree"]),
         }
-        return build_trees(columns)
+        return [replace(tree, run=run) for tree in build_trees(columns)]
 
     def scores(self, run: str, trees: Sequence[Tree], version: str | None) -> list[list[Scores]]:
         """The newest scoring of each tree, or the newest by this reward version."""
