@@ -50,6 +50,10 @@ class Component(anywidget.AnyWidget):
         answer_at_once(self.comm)
         self.on_msg(self._hear)
 
+    @traitlets.validate("still")
+    def _sendable(self, proposal: Any) -> str:
+        return str(plain(proposal["value"]))
+
     # ------------------------------------------------------------ the wire
 
     def say(self, kind: str, data: Any = None, **small: Any) -> None:
@@ -90,7 +94,7 @@ class Component(anywidget.AnyWidget):
         if made is None:
             return None
         bundle, metadata = made
-        return {**bundle, "text/html": self.picture()}, metadata
+        return plain({**bundle, "text/html": self.picture()}), metadata
 
 
 def answer_at_once(comm: Any) -> None:
@@ -107,22 +111,27 @@ def answer_at_once(comm: Any) -> None:
 
 
 def packed(data: Any) -> bytes:
-    """`data` as UTF-8 JSON; NaN and infinities as null. Lone surrogates become the replacement mark."""
+    """`data` as UTF-8 JSON; NaN and infinities as null."""
     return json.dumps(plain(data), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def plain(value: Any) -> Any:
-    """Nested lists and dicts of Python's own numbers and texts; NaN and infinities are None."""
+    """Nested lists and dicts of Python's own numbers and texts; NaN and infinities are None.
+
+    Halves of characters (lone surrogates), which no host can send, become question marks.
+    """
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode("utf-8")
     return value
 
 
@@ -134,26 +143,52 @@ def module_text(name: str) -> str:
     """One JavaScript module from ``name.js`` and what it imports, each file once.
 
     A widget's module is sent as one text, where relative imports lead nowhere. The files stay modules of their own,
-    for editors and tests; here their import lines and the word ``export`` go.
+    for editors and tests; here their import lines go, and what is imported loses its exports.
     """
-    texts: dict[str, str] = {}
-
-    def take(one: str) -> None:
-        if one not in texts:
-            source = (HERE / f"{one}.js").read_text(encoding="utf-8")
-            texts[one] = ""  # holds its place against circles
-            for needed in _IMPORT.findall(source):
-                take(needed)
-            bare = _IMPORT.sub("", source)
-            texts.pop(one)
-            texts[one] = bare if one == name else re.sub(r"^export ", "", bare, flags=re.MULTILINE)
-
-    take(name)
-    return "\n".join(texts.values())
+    texts = {one: _IMPORT.sub("", _source(one)) for one in _modules(name)}
+    return "\n".join(text if one == name else _unexported(text) for one, text in texts.items())
 
 
 @cache
 def style_text(name: str) -> str:
-    """The ground's style sheet, then that of the component."""
-    files = [HERE / "ground.css", HERE / f"{name}.css"]
-    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+    """The ground's style sheet, then those that stand beside the modules that ``name.js`` imports, then its own."""
+    needed = _modules(name) if (HERE / f"{name}.js").exists() else [name]
+    files = [HERE / f"{one}.css" for one in dict.fromkeys(["ground", *needed])]
+    return "\n".join(_scoped(file) for file in files if file.exists())
+
+
+def _scoped(file: Path) -> str:
+    """A style sheet whose rules hold inside its component only, and there win over the ground's.
+
+    In JupyterLab the sheets of all components lie in one page, in the order in which they were first shown.
+    """
+    text = file.read_text(encoding="utf-8")
+    if file.stem == "ground":
+        return text
+    own = f".wb-{file.stem.replace('_', '-')}"
+    root = f".wb{own}" if "export default" in _source(file.stem) else ".wb.wb"  # a part of several has no root
+    return re.sub(r"\.wb(?![\w-])", root, re.sub(rf"{re.escape(own)}(?![\w-])", ".wb", text))
+
+
+def _modules(name: str) -> list[str]:
+    """What ``name.js`` imports, each after what it imports itself, then `name`."""
+    seen: set[str] = set()
+    order: list[str] = []
+
+    def take(one: str) -> None:
+        if one not in seen:
+            seen.add(one)
+            for needed in _IMPORT.findall(_source(one)):
+                take(needed)
+            order.append(one)
+
+    take(name)
+    return order
+
+
+def _source(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+def _unexported(text: str) -> str:
+    return re.sub(r"^export ", "", re.sub(r"^export default .*\n?", "", text, flags=re.MULTILINE), flags=re.MULTILINE)

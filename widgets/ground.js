@@ -36,8 +36,8 @@ export const button = (label, onclick, props = {}) =>
 /** A number in at most `digits` significant digits; null is a dash. */
 export function num(value, digits = 3) {
   if (value === null || value === undefined) return "–";
-  if (value === 0) return "0";
   const size = Math.abs(value);
+  if (size < 1e-12) return "0"; // what sums of floats leave behind
   if (size >= 1e6 || size < 1e-4) return value.toExponential(1).replace(/^-/, "−");
   return String(+value.toFixed(Math.max(0, digits - 1 - Math.floor(Math.log10(size))))).replace("-", "−");
 }
@@ -147,9 +147,9 @@ export function frame(model, el, { name, label, keys }) {
   const silent = (yes) => {
     notice.hidden = !yes;
     if (!yes) return;
-    refill(notice, h("strong", {}, "No kernel answers. "), "What you do here reaches nobody; run the cell again.");
     const still = model.get("still");
-    if (still && !body.childElementCount) refill(body, h("pre", { class: "wb-still" }, still));
+    refill(notice, h("strong", {}, "No kernel answers. "), "What you do here reaches nobody; run the cell again.",
+      still && h("pre", { class: "wb-still" }, still));
   };
   return {
     root, body, say, silent,

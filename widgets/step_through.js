@@ -237,7 +237,7 @@ export function stepThrough({ model, el }) {
       if (scene.against && differs(scene.against[n][s], reward)) said.push(`the other scoring pays ${num(scene.against[n][s])}, this one ${num(reward)}`);
     }
     if (state.edits.in_force.some((one) => one[0] === scene.id && one[1] === scene.trajectories[n].id && one[3] === s)) said.push("a person changed what it was paid");
-    if (state.beside !== null && n === state.n && path(state.beside)[s] !== undefined && path(state.beside)[s] !== path(n)[s]) {
+    if (state.beside !== null && n === state.n && path(state.beside)[s] !== undefined && path(n)[s] !== undefined && path(state.beside)[s] !== path(n)[s]) {
       const [mine, theirs] = [n, state.beside].map((one) => action(scene.steps[path(one)[s]]));
       if (mine.text !== theirs.text) said.push(`the trajectory beside did otherwise: ${theirs.kind} ${theirs.text.slice(0, 80)}`);
     }

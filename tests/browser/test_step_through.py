@@ -26,7 +26,9 @@ def a_group_of_three(id: str = "tree") -> Tree:
     asked = ("France", "capital of France")
     return a_tree(
         a_trajectory(("p1", "x"), ("p2", "p1"), answer="Paris", id=f"{id}-0", texts=TEXTS, queries=asked, tokens=5),
-        a_trajectory(("p1", "x"), ("x",), answer="Lyon", id=f"{id}-1", texts=TEXTS, queries=("France", "Lyon"), tokens=5),
+        a_trajectory(
+            ("p1", "x"), ("x",), answer="Lyon", id=f"{id}-1", texts=TEXTS, queries=("France", "Lyon"), tokens=5
+        ),
         a_trajectory(("x",), id=f"{id}-2", texts=TEXTS, queries=("cities",), tokens=5),
         id=id,
     )
@@ -68,7 +70,10 @@ def test_not_applicable_missing_and_zero_look_different(bare: Bare, shoot: Shoot
     expect(el.locator(".wb-list .wb-step")).to_have_count(4)
     chips = el.locator(".wb-list .wb-step .wb-chip")
     expect(chips).to_have_text(["0", "n/a", "+1", "missing"])
-    kinds = [re.findall(r"wb-(zero|not-applicable|plus|missing)", chips.nth(i).get_attribute("class") or "")[0] for i in range(4)]
+    kinds = [
+        re.findall(r"wb-(zero|not-applicable|plus|missing)", chips.nth(i).get_attribute("class") or "")[0]
+        for i in range(4)
+    ]
     assert kinds == ["zero", "not-applicable", "plus", "missing"]
     shoot(el, "statuses")
 

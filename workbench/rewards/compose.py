@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from workbench.errors import LevelError, ScoreError, SettingError
+from workbench.errors import LevelError, ScoreError, SettingError, UnknownName
 from workbench.rewards.place import landing
 from workbench.rewards.reward import Reward, factor, length_of
 from workbench.scores import Level, Part, Scores, Status, combined_status
@@ -186,18 +186,49 @@ def scaled(reward: Reward, weight: float) -> Reward:
     return WeightedSum(((weight, reward),))
 
 
+def weights_of(reward: Reward) -> dict[str, float]:
+    """The weight of each term by name; a reward that is no sum is one term of weight 1.
+
+    >>> from workbench.rewards import ExactMatch, WellFormed
+    >>> weights_of(ExactMatch() + 0.5 * WellFormed())
+    {'ExactMatch': 1.0, 'WellFormed': 0.5}
+    """
+    terms = reward.terms if isinstance(reward, WeightedSum) else ((1.0, reward),)
+    return dict(zip(_numbered([term.name for _, term in terms]), [weight for weight, _ in terms], strict=True))
+
+
+def reweighted(reward: Reward, weights: Mapping[str, float]) -> Reward:
+    """The reward with some of its weights changed, by the names that `weights_of` gives.
+
+    Raises:
+        UnknownName: it has no term of that name.
+        SettingError: a weight is not a finite number.
+    """
+    old = weights_of(reward)
+    for name in weights:
+        if name not in old:
+            raise UnknownName.among("term", name, old, where=f"the reward {reward!r}")
+    new = [weights.get(name, weight) for name, weight in old.items()]
+    if not isinstance(reward, WeightedSum):
+        return scaled(reward, new[0])
+    return replace(reward, terms=tuple(zip(new, reward.inner, strict=True)))
+
+
 def unique(parts: Sequence[Part]) -> list[Part]:
     """The parts with later ones of the same name numbered: ``name_2``, ``name_3``."""
-    seen: set[str] = set()
-    named = []
-    for term in parts:
-        name, number = term.name, 1
-        while name in seen:
+    names = _numbered([term.name for term in parts])
+    return [term if name == term.name else replace(term, name=name) for name, term in zip(names, parts, strict=True)]
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    given: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in given:
             number += 1
-            name = f"{term.name}_{number}"
-        seen.add(name)
-        named.append(term if name == term.name else replace(term, name=name))
-    return named
+            free = f"{name}_{number}"
+        given.append(free)
+    return given
 
 
 def _formula(terms: Sequence[tuple[float, Reward]]) -> str:

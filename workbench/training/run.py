@@ -1,12 +1,12 @@
-"""A training run: a generator of reports that a notebook owns, or a thread that it steers."""
+"""A training run: what one update does, what is kept of it, and how to go back."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,57 @@ import numpy as np
 import torch
 
 from workbench.batch import Advantages, FlatBatch, flat_batch
-from workbench.errors import SettingError, TrainingError
+from workbench.errors import SettingError
 from workbench.protocols import Environment, Policy, Recorder
 from workbench.rewards.score import score
+from workbench.scores import Scores
 from workbench.spec import code_version, dumps
-from workbench.training import checks
-from workbench.training.checkpoint import Checkpoint, restore_moments, save_checkpoint
+from workbench.training.branches import Saved, Trunk, pick, update_folder
+from workbench.training.check_update import check_update, weights_holder, weights_version
+from workbench.training.checkpoint import Checkpoint, load_checkpoint, restore_moments, save_checkpoint
+from workbench.training.driving import Driven
 from workbench.training.interrupt import interrupt_held
+from workbench.training.kl_term import with_kl_term
 from workbench.training.learners import Learner, learner_for
-from workbench.training.plan import Plan, tasks_digest
+from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
 from workbench.training.rows import training_rows
 from workbench.training.update import Trained, train_on
 from workbench.trajectory import Task, Tree
 
 
-class Run:
+@dataclass(frozen=True, eq=False)
+class Latest:
+    """What the newest update drew, was paid and learned from."""
+
+    run: str
+    update: int
+    plan: Plan
+    trees: tuple[Tree, ...]
+    scores: tuple[list[Scores], ...]
+    advantages: Advantages
+
+
+@dataclass(frozen=True, eq=False)
+class _Return:
+    """A roll-back that was asked for: to which checkpoint, with which plan; `since` is the plan of that moment."""
+
+    checkpoint: Checkpoint
+    plan: Plan
+    since: Plan
+
+
+class Run(Driven):
     """A training under way.
 
     Iterate over it (``for report in run``), call `finish()` for all of it with a progress line, or `start()` it in a
-    thread. `pause`, `resume`, `stop` and a new `plan` take effect between two updates. The policy is trained in place.
+    thread. `pause`, `resume`, `stop`, `roll_back` and a new `plan` take effect between two updates. The policy is
+    trained in place.
 
     Update u draws everything from ``[seed, u]``, so a run continued from a checkpoint does what it would have done.
     """
+
+    steers = True  # by whoever holds it; a run that is only read from a store cannot be
 
     def __init__(
         self,
@@ -50,118 +78,70 @@ class Run:
         name: str | None = None,
         folder: Path | None = None,
         checkpoint_every: int = 0,
+        continues: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__()
         self.policy, self.environment, self.recorder = policy, environment, recorder
-        self.updates, self.seed, self.folder, self.checkpoint_every = updates, seed, folder, checkpoint_every
+        self.updates, self.seed, self.checkpoint_every = updates, seed, checkpoint_every
         self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
         self.base = weights_digest(self.learner)
         self.optimiser = torch.optim.AdamW(self.learner.parameters(), lr=plan.optimiser.lr)
-        self.update, self.drawn, self.status = 0, 0, "new"
-        self.reports: list[Report] = []
-        self.error: BaseException | None = None
-        self.plan = plan
+        self.update, self.drawn = 0, 0
+        self.latest: Latest | None = None
+        self.plans: list[tuple[int, Plan]] = []  # those that were in force, each with its first update
+        self._plan = plan
         self._recorded_plan: Plan | None = None
-        self._stop, self._go, self._driving = threading.Event(), threading.Event(), threading.Lock()
-        self._go.set()
-        self._thread: threading.Thread | None = None
-        settings = {"kind": "train", "policy": policy.name, "seed": seed, "updates": updates, "plan": plan.spec()}
-        self.name = name or "run"
-        if recorder is not None:
-            self.name = recorder.start_run(settings, name=name)
-        if self.folder is None and getattr(recorder, "path", None) is not None:
-            self.folder = Path(recorder.path) / "checkpoints" / self.name  # type: ignore[union-attr]
+        self._asked: deque[_Return] = deque(maxlen=1)  # the newest wins
+        self._given_folder, self._trunk, self._branches = folder, Trunk(), 1
+        self.continues = continues
+        self.name = self._named(name)
+        self.folder = folder or self._own_folder()
+        self.first_name = self.name
 
-    # ------------------------------------------------------------ driving
+    def _named(self, name: str | None) -> str:
+        """Open the run in the recorder; the name it goes by."""
+        if self.recorder is None:
+            return name or "run"
+        settings: dict[str, Any] = {"kind": "train", "policy": self.policy.name, "seed": self.seed}
+        settings |= {"updates": self.updates, "plan": self.plan.spec()}
+        settings |= {"continues": dict(self.continues)} if self.continues else {}
+        return self.recorder.start_run(settings, name=name)
 
-    def __iter__(self) -> Iterator[Report]:
-        """Do the updates that are left, yielding a report after each. Leaving the loop early loses nothing: iterate
-        again to go on."""
-        if not self._driving.acquire(blocking=False):
-            raise TrainingError(f"run {self.name!r} is already being driven, by a thread or another loop")
-        ended = "interrupted"
-        try:
-            self.status = "running"
-            while self.update < self.updates and not self._stop.is_set():
-                self._wait_while_paused()
-                if self._stop.is_set():
-                    break
-                yield self._one_update()
-            ended = "stopped" if self._stop.is_set() else "finished"
-        except Exception as error:
-            self.error, ended = error, "failed"
-            raise
-        finally:
-            self._close(ended)
-            self._driving.release()
+    def _own_folder(self) -> Path | None:
+        """Where the checkpoints of a run of this name go."""
+        path = getattr(self.recorder, "path", None)
+        if self._given_folder is not None:
+            return self._given_folder / self.name
+        return None if path is None else Path(path) / "checkpoints" / self.name
 
-    def finish(self, *, show: bool = True) -> list[Report]:
-        """Do all updates that are left; Ctrl-C keeps what is done, and never an update by half."""
-        try:
-            for report in self:
-                if show:
-                    print(report, flush=True)
-        except KeyboardInterrupt:
-            print(f"interrupted after update {self.update} of {self.updates}; run.finish() goes on from there")
-        return self.reports
+    @property
+    def plan(self) -> Plan:
+        """What the next update will do. Assign a changed copy (`Plan.replace`) to swap it, whole, from any thread."""
+        return self._plan
 
-    def start(self) -> Run:
-        """Drive the run from a background thread."""
-        if self._thread is not None and self._thread.is_alive():
-            raise TrainingError(f"run {self.name!r} is already running in a thread")
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._drive, name=f"run-{self.name}", daemon=True)
-        self._thread.start()
-        return self
-
-    def _drive(self) -> None:
-        try:
-            for _ in self:
-                pass
-        except Exception:
-            self.status = "failed"  # `error` holds it; `wait` raises it
-
-    def wait(self, timeout: float | None = None) -> Run:
-        """Wait for the thread, seconds at most. Raises what it failed with."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-        if self.error is not None:
-            raise self.error
-        return self
-
-    def pause(self) -> None:
-        """Hold before the next update."""
-        self._go.clear()
-
-    def resume(self) -> None:
-        self._go.set()
-
-    def stop(self) -> None:
-        """End after the update under way."""
-        self._stop.set()
-        self._go.set()
-
-    def _wait_while_paused(self) -> None:
-        if not self._go.is_set():
-            self.status = "paused"
-            self._go.wait()
-            self.status = "running"
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        if not isinstance(plan, Plan):
+            raise SettingError(f"a run's plan is a Plan, got {plan!r}; write run.plan = run.plan.replace(reward=...)")
+        self._plan = plan
+        self._tell()
 
     # ------------------------------------------------------------ one update
 
     def _one_update(self) -> Report:
         plan = self.plan  # read once: a plan swapped in now counts from the next update
         number = self.update + 1
-        self._record_plan(plan, number)
+        self._in_force(plan, number)
         clock = [time.perf_counter()]
         trees = self._draw(plan, number)
         clock.append(time.perf_counter())
         scores = score(trees, plan.reward)
-        batch = flat_batch(trees, scores, name=getattr(plan.reward, "name", "reward"))
+        batch = flat_batch(trees, scores)
         advantages = self._credit(plan, trees, plan.end_rule(batch))
         clock.append(time.perf_counter())
         with interrupt_held():  # weights, optimiser, counters and log move together
             lr = self._set_optimiser(plan, number)
-            version = self._version()
+            version = weights_version(self.policy)
             trained = self._train(plan, trees, advantages)
             self.learner.updated()
             self.update, self.drawn = number, self.drawn + plan.tasks_per_update
@@ -175,16 +155,18 @@ class Run:
                 rollout_s=rollout_s,
                 score_s=score_s,
                 train_s=train_s,
-                checks=self._checks(trees, advantages, trained, version),
+                checks=check_update(self.policy, self.learner, trees, advantages, trained, version),
                 **describe(trees, advantages.batch, trained),
             )
             self._record(trees, scores, plan, report)
+            self.latest = Latest(self.name, number, plan, tuple(trees), tuple(scores), advantages)
         return report
 
     def _draw(self, plan: Plan, number: int) -> list[Tree]:
         rng = np.random.default_rng([self.seed, number])
         tasks = tasks_of_update(plan.tasks, self.drawn, plan.tasks_per_update, self.seed)
-        return list(plan.sampler.sample(self.policy, self.environment, tasks, plan.reward, rng))
+        drawn = plan.sampler.sample(self.policy, self.environment, tasks, plan.reward, rng)
+        return [tree if self.recorder is None else replace(tree, run=self.name) for tree in drawn]
 
     def _credit(self, plan: Plan, trees: Sequence[Tree], batch: FlatBatch) -> Advantages:
         advantages = plan.credit(batch)
@@ -211,46 +193,11 @@ class Run:
             group.update(lr=lr, betas=tuple(settings.betas), weight_decay=settings.weight_decay)
         return lr
 
-    def _version(self) -> int:
-        holder = self.policy if hasattr(self.policy, "weights_version") else getattr(self.policy, "engine", None)
-        return int(getattr(holder, "weights_version", 0))
-
-    def _checks(
-        self, trees: Sequence[Tree], advantages: Advantages, trained: Trained, version: int
-    ) -> tuple[checks.Check, ...]:
-        engine = getattr(self.policy, "engine", None)
-        found = [
-            checks.only_own_tokens(trained.rows),
-            checks.sampler_gap(trained.before_T, trained.sampler_T),
-            checks.groups_teach(advantages),
-            checks.groups_have_siblings(advantages),
-            checks.few_truncated(trees),
-            checks.all_scored(advantages),
-        ]
-        if engine is not None:
-            found.append(checks.ids_are_text(trained.rows, engine.tokenizer))
-        if trained.rows and trained.grad_norm > 0:
-            found.append(checks.weights_arrived(version, self._version(), trained.moved, self._probe(trained)))
-        return tuple(found)
-
-    def _probe(self, trained: Trained) -> float | None:
-        """Worst gap between what sampler and trainer now think of the first turn of a short row, nats."""
-        engine = getattr(self.policy, "engine", None)
-        if engine is None or not engine.capabilities.score:
-            return None
-        row = min(trained.rows, key=len)
-        first = row.step_T[row.train_T].min()
-        at = np.flatnonzero(row.train_T & (row.step_T == first))
-        with torch.no_grad():
-            trainer_T = self.learner.likelihood([row]).logp_T[: len(at)].float().cpu().numpy()
-        ids_T = row.tokens.ids_T
-        sampler_T = engine.score([ids_T[: at[0]]], [ids_T[at]])[0]
-        temperature_one = getattr(self.policy, "temperature", 1.0) == 1.0
-        return float(np.abs(trainer_T - sampler_T).max()) if temperature_one else None
-
     # ------------------------------------------------------------ keeping
 
-    def _record_plan(self, plan: Plan, number: int) -> None:
+    def _in_force(self, plan: Plan, number: int) -> None:
+        before = [one for one in self.plans if one[0] < number]
+        self.plans = before if before and before[-1][1] is plan else [*before, (number, plan)]
         if self.recorder is not None and plan is not self._recorded_plan:
             self.recorder.record_plan(dumps(plan.spec()), run=self.name, update=number)
             self._recorded_plan = plan
@@ -278,7 +225,7 @@ class Run:
         """Save the state after the last finished update; returns the folder."""
         if self.folder is None:
             raise SettingError("this run has no folder for checkpoints; give train(..., checkpoints=FOLDER)")
-        folder = self.folder / f"update-{self.update:05d}"
+        folder = update_folder(self.folder, self.update)
         if folder.exists():
             return folder
         state = {
@@ -289,7 +236,7 @@ class Run:
             "seed": self.seed,
             "plan": self.plan.spec(),
             "policy": self.policy.name,
-            "weights_version": self._version(),
+            "weights_version": weights_version(self.policy),
             "base": self.base,
             "notes": self.learner.notes(),
         }
@@ -304,10 +251,81 @@ class Run:
         restore_moments(self.optimiser, checkpoint.optimiser)
         self.update, self.drawn = state["update"], state["drawn"]
         self.reports = [report for report in self.reports if report.update <= self.update]
+        self.plans = [(first, plan) for first, plan in self.plans if first <= self.update]
+        self.latest = None
+        self._trunk = self._trunk.leave(checkpoint.folder.parent, self.update)
         self.learner.updated()
-        holder = self.policy if hasattr(self.policy, "weights_version") else getattr(self.policy, "engine", None)
+        holder = weights_holder(self.policy)
         if holder is not None:
             holder.weights_version = state["weights_version"]
+
+    # ------------------------------------------------------------ going back
+
+    def checkpoints(self) -> list[Saved]:
+        """What can be rolled back to, oldest first: this run's checkpoints and those of the runs it continues."""
+        return self._trunk.saved(self.folder, self.update)
+
+    def roll_back(self, update: int) -> None:
+        """Go back to the checkpoint made after `update` and go on from there, with the plan of then.
+
+        From any thread. It happens before the next update; at once where the run is paused or nobody drives it. A
+        plan assigned after this call stays. Nothing is overwritten: what was done so far ends as "rolled back", and
+        the run goes on under a name of its own, with a folder of its own.
+
+        Raises:
+            SettingError: there is no such checkpoint, or its plan cannot be had again.
+            FormatError: it cannot be read.
+        """
+        checkpoint = load_checkpoint(pick(self.checkpoints(), update, self.name).folder)
+        self._asked.append(_Return(checkpoint, self._plan_of(checkpoint), self.plan))
+        self._woken.set()
+        self._tell()
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._asked and self._driving.acquire(blocking=False):
+            try:
+                self._between_updates()
+                self.status = "new"
+            finally:
+                self._driving.release()
+
+    @property
+    def returning(self) -> int | None:
+        """The update that a roll-back asked for, and not yet done, goes to."""
+        return next((asked.checkpoint.state["update"] for asked in tuple(self._asked)), None)
+
+    def _plan_of(self, checkpoint: Checkpoint) -> Plan:
+        """The plan that a checkpoint was to go on with."""
+        spec = checkpoint.state["plan"]
+        for plan in (self.plan, *(plan for _, plan in self.plans)):
+            if plan.spec() == spec:
+                return plan
+        return Plan.from_spec(spec, self.plan.tasks)
+
+    def _between_updates(self) -> None:
+        """Roll back where that was asked."""
+        while self._asked:
+            asked = self._asked.popleft()
+            state = asked.checkpoint.state
+            self._close("rolled back")
+            with interrupt_held():
+                self.restore(asked.checkpoint)
+                self.continues = {"run": state["run"], "update": state["update"]}
+                if self._plan is asked.since:
+                    self._plan = asked.plan
+                self._branch()
+            self._tell()
+
+    def _branch(self) -> None:
+        """Go on under a name and with a folder of its own: trees drawn again have the ids of those that were left."""
+        self._branches += 1
+        name = f"{self.first_name}.{self._branches}"
+        try:
+            self.name = self._named(name)
+        except SettingError:  # somebody else's run is called that
+            self.name = self._named(None)
+        self.folder, self._recorded_plan = self._own_folder(), None
 
     def __repr__(self) -> str:
         last = f", {self.reports[-1]}" if self.reports else ""
@@ -323,33 +341,6 @@ def tasks_of_update(tasks: Sequence[Task], drawn: int, count: int, seed: int) ->
     return picked
 
 
-def with_kl_term(
-    batch: FlatBatch, trees: Sequence[Tree], advantages: Advantages, learner: Learner, coef: float
-) -> FlatBatch:
-    """The batch with one more term, weight -coef: the k1 estimate summed over the own tokens of each step, nats."""
-    rows = training_rows(trees, advantages)
-    kl_S = np.full(len(batch.parent_S), np.nan)
-    for row in rows:
-        with torch.no_grad():
-            logp_T = learner.likelihood([row]).logp_T
-        difference_T = (logp_T - learner.reference([[row]])[0]).float().cpu().numpy()
-        steps = batch.path(row.number)[row.step_T[row.train_T]]
-        kl_S[np.unique(steps)] = 0.0
-        np.add.at(kl_S, steps, difference_T)
-    status_S = np.where(np.isnan(kl_S), 1, 0).astype(np.int8)
-    token_terms_RT = batch.token_terms_RT
-    if token_terms_RT is not None:
-        token_terms_RT = np.vstack([token_terms_RT, np.full((1, token_terms_RT.shape[1]), np.nan)])
-    return replace(
-        batch,
-        names_R=(*batch.names_R, "kl"),
-        weights_R=np.append(batch.weights_R, -coef),
-        terms_RS=np.vstack([batch.terms_RS, kl_S]),
-        status_RS=np.vstack([batch.status_RS, status_S]),
-        token_terms_RT=token_terms_RT,
-    )
-
-
 def weights_digest(learner: Learner) -> str:
     """Twelve hex digits over the trained tensors."""
     digest = hashlib.sha256()
@@ -358,4 +349,4 @@ def weights_digest(learner: Learner) -> str:
     return digest.hexdigest()[:12]
 
 
-__all__ = ["Run", "tasks_digest", "tasks_of_update", "weights_digest"]
+__all__ = ["Latest", "Run", "tasks_of_update", "weights_digest"]

@@ -109,6 +109,7 @@ def resume(
         name=name,
         folder=saved.folder.parent if recorder is None else None,
         checkpoint_every=checkpoint_every,
+        continues={"run": state["run"], "update": state["update"]},
     )
     if run.base != state["base"]:
         raise SettingError(
