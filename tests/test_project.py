@@ -24,7 +24,7 @@ from workbench import spec
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "text", "trajectory", "scores", "batch", "protocols", "spec"),
+    ("errors", "plain", "text", "trajectory", "scores", "batch", "protocols", "spec"),
     ("rewards", "credit", "exploration", "evaluation", "retrieval", "environments", "store", "formats"),
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
@@ -43,7 +43,11 @@ NEVER = {
     **{room: {"store", "panel"} for room in ACTING_AND_LEARNING},  # they are handed a Recorder
     "store": {"torch", "transformers", "panel"},
 }
-SOLE_IMPORTERS = {"bm25s": "workbench/retrieval/index.py", "duckdb": "workbench/store/"}
+SOLE_IMPORTERS: dict[str, tuple[str, ...]] = {
+    "bm25s": ("workbench/retrieval/index.py",),
+    "duckdb": ("workbench/store/",),
+    "panel": ("widgets/in_panel.py", "widgets/login.py", "widgets/app.py", "widgets/pages/"),  # components know no host
+}
 VAGUE = {"utils", "util", "common", "core", "base", "helpers", "misc"}
 
 
@@ -118,7 +122,7 @@ def broken_rules(root: Path) -> list[str]:
             elif top in NEVER.get(room, ()):
                 found.append(f"{where}:{line}: {room} imports {top}")
             elif top in SOLE_IMPORTERS and not where.as_posix().startswith(SOLE_IMPORTERS[top]):
-                found.append(f"{where}:{line}: {top} is imported outside {SOLE_IMPORTERS[top]}")
+                found.append(f"{where}:{line}: {top} is imported outside {', '.join(SOLE_IMPORTERS[top])}")
     return sorted(set(found))
 
 
@@ -144,6 +148,13 @@ def test_imports_go_down_the_floors_only():
         ("workbench/environments/a.py", "from ..retrieval.index import SearchIndex", None),
         ("workbench/retrieval/index.py", "import bm25s", None),
         ("widgets/app.py", "import workbench", None),
+        ("widgets/app.py", "import panel", None),
+        ("widgets/pages/step.py", "import panel", None),
+        (
+            "widgets/step_through.py",
+            "import panel",
+            "panel is imported outside widgets/in_panel.py, widgets/login.py, widgets/app.py, widgets/pages/",
+        ),
     ],
 )
 def test_the_floor_check_sees_what_it_should(tmp_path: Path, path: str, code: str, rule: str | None):
@@ -179,6 +190,16 @@ def test_every_name_of_workbench_resolves():
     assert not set(listed) & modules, "once imported, a module hides the name that is spelled the same"
     for name in {*listed, *dir(workbench)}:
         assert getattr(workbench, name, None) is not None or name.startswith("__"), f"workbench.{name} leads nowhere"
+
+
+def test_every_name_of_widgets_resolves():
+    pytest.importorskip("anywidget", reason="anywidget is not installed; pip install -e '.[lab]'")
+    widgets = importlib.import_module("widgets")
+    modules = {path.stem for path in (ROOT / "widgets").iterdir()}
+    assert not set(widgets.__all__) & modules, "once imported, a module hides the name that is spelled the same"
+    assert widgets.__all__ == dir(widgets)
+    for name in widgets.__all__:
+        assert isinstance(getattr(widgets, name), type), f"widgets.{name} is no component"
 
 
 def test_every_public_module_says_what_it_is_for():

@@ -12,7 +12,6 @@ from typing import Any
 _HOME = {
     "RunMonitor": "widgets.run_monitor",
     "StepThrough": "widgets.step_through",
-    "in_panel": "widgets.in_panel",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -13,11 +13,15 @@ from workbench import __version__
 from workbench.commands import (
     corpus_command,
     demo_command,
+    export_command,
+    import_command,
     models_command,
     rollout_command,
     score_command,
+    serve_command,
     sql_command,
     train_command,
+    users_command,
     world_command,
 )
 from workbench.commands.options import Parser
@@ -47,7 +51,11 @@ FAMILIES = (
     rollout_command,
     score_command,
     train_command,
+    import_command,
+    export_command,
     sql_command,
+    serve_command,
+    users_command,
     world_command,
     models_command,
     corpus_command,

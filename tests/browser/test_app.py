@@ -337,7 +337,10 @@ def test_a_small_training_is_started_watched_and_browsed(app: str, big: Page, sh
     expect(told(big)).to_have_text("1–8 of 8", timeout=SLOW_MS)
 
 
-def test_an_empty_lab_says_what_to_type(big: Page, tmp_path: Path, shoot: Shoot):
+def test_an_empty_lab_says_what_to_type_and_a_page_without_its_server_that_it_is_gone(
+    big: Page, tmp_path: Path, trap: Trap, shoot: Shoot
+):
+    trap.expect("WebSocket|ERR_CONNECTION_REFUSED|Lost|closed")
     open_store(tmp_path / "lab").close()
     with workbench_serve(tmp_path / "lab", tmp_path / "server", "--no-show") as address:
         big.goto(address)
@@ -345,6 +348,10 @@ def test_an_empty_lab_says_what_to_type(big: Page, tmp_path: Path, shoot: Shoot)
         shoot(big, "empty lab")
         big.get_by_role("link", name="Step").click()
         expect(big.get_by_role("status").first).to_contain_text("This lab holds no rollouts yet")
+        big.get_by_role("link", name="Browse").click()
+        expect(told(big)).to_have_text("no rows", timeout=SLOW_MS)
+    expect(big.get_by_role("alert")).to_contain_text("The server does not answer")
+    shoot(big, "server gone")
 
 
 # ---------------------------------------------------------------- logged in

@@ -17,13 +17,18 @@ def existing_lab(folder: str) -> Store:
     Raises:
         StoreError: there is no lab in `folder`.
     """
+    check_lab(folder)
+    return open_store(folder)
+
+
+def check_lab(folder: str) -> None:
+    """Raises StoreError where there is no lab in `folder`, and says what to type."""
     if not (Path(folder) / "catalog.sqlite").exists():
         here = sorted(str(path.parent) for path in Path().glob("*/catalog.sqlite"))
         raise StoreError(
             f"no lab in {folder!r}; here are: {', '.join(here) or 'none'}. Commands that log make one: "
             f"workbench rollout --lab {shlex.quote(folder)}"
         )
-    return open_store(folder)
 
 
 class Told:

@@ -70,6 +70,19 @@ def cursor(connection: Connection) -> Connection:
     return fresh
 
 
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[Connection]:
+    """All of the block or nothing."""
+    connection.execute("begin")
+    try:
+        yield connection
+        connection.execute("commit")
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # where DuckDB rolled back by itself
+            connection.execute("rollback")
+        raise
+
+
 def retried(attempt: Callable[[], T], *, deadline_s: float) -> T:
     """The result of `attempt`, tried again with jitter while the catalog is locked by another process."""
     give_up = time.monotonic() + deadline_s

@@ -50,15 +50,15 @@ class Reader:
         return list(zip(*self.columns(query, **parameters).values(), strict=True))
 
     def _ask(self, query: str, parameters: Mapping[str, Any], fetch: Callable[[lake.Connection], T]) -> T:
+        given = {name: _escaped(value) for name, value in parameters.items()}
+        return self.work(lambda cursor: fetch(cursor.execute(query, given)))
+
+    def work(self, job: Callable[[lake.Connection], T]) -> T:
+        """What `job` returns, given a fresh cursor; done again from the start where the catalog was locked."""
         if self._closed:
             raise StoreError("this lab is closed; open it again to ask")
         self._before()
-        given = {name: _escaped(value) for name, value in parameters.items()}
-
-        def attempt() -> T:
-            return fetch(lake.cursor(self._connection).execute(query, given))
-
-        return lake.retried(attempt, deadline_s=self._deadline_s)
+        return lake.retried(lambda: job(lake.cursor(self._connection)), deadline_s=self._deadline_s)
 
     def trees(self, run: str, found: Columns) -> list[Tree]:
         """The trees whose columns tree, task_key and extras were `found`."""

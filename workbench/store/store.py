@@ -15,6 +15,7 @@ from workbench import spec
 from workbench.errors import ScoreError, SettingError, StoreError, UnknownName, UnknownRun
 from workbench.scores import Scores
 from workbench.store import lake, queries, upkeep
+from workbench.store.browsing import Browsing
 from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
@@ -38,6 +39,7 @@ class Store:
         self.path = path
         self._writer = Writer(path, deadline_s=lock_timeout_s, linger_s=0.25)
         self._reader = Reader(connection, deadline_s=lock_timeout_s, before=self._writer.flush)
+        self.browsing = Browsing(self._reader)  # runs, tasks and trajectories page by page, for tables of any length
         self._lock_timeout_s = lock_timeout_s
         self._runs: set[str] = set()  # known to exist
         weakref.finalize(self, self._writer.close_at_exit)
@@ -223,26 +225,13 @@ class Store:
             StoreError: several runs hold a tree of this id; say which with `run`.
         """
         columns = self._reader.columns(queries.ONE_TREE, tree=id, run=run)
-        held_by = self._only_run(id, columns.pop("run"), run)
-        return self._reader.trees(held_by, columns)[0]
-
-    def run_of(self, tree: str) -> str:
-        """The run that holds a tree of this id.
-
-        Raises:
-            UnknownName: no run does.
-            StoreError: several do.
-        """
-        columns = self._reader.columns(queries.ONE_TREE, tree=tree, run=None)
-        return self._only_run(tree, columns["run"], None)
-
-    def _only_run(self, tree: str, runs: Sequence[str], run: str | None) -> str:
+        runs = columns.pop("run")
         if not runs:
             known = [name for (name,) in self._reader.rows(queries.TREE_NAMES, run=run)]
-            raise UnknownName.among("tree", tree, known, where=f"lab {str(self.path)!r}")
+            raise UnknownName.among("tree", id, known, where=f"lab {str(self.path)!r}")
         if len(runs) > 1:
-            raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {tree!r}; say which: run={runs[0]!r}")
-        return runs[0]
+            raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {id!r}; say which: run={runs[0]!r}")
+        return self._reader.trees(runs[0], columns)[0]
 
     def scores(self, run: str, trees: Sequence[Tree], version: str | None = None) -> list[list[Scores]]:
         """Scores as the reward gave them (people's edits are in the view `scores`), one list a tree.

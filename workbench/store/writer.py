@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -180,7 +178,7 @@ class Writer:
     def _attempt(self, items: Sequence[Rows | Job]) -> list[Any]:
         if self._connection is None:
             self._connection = lake.connect(self.lab, read_only=False, threads=1)
-        with _transaction(self._connection) as connection:
+        with lake.transaction(self._connection) as connection:
             known = _recorded(connection, [item for item in items if isinstance(item, Rows)])
             tables: dict[str, list[pa.Table]] = {}
             results = []
@@ -213,18 +211,6 @@ class Writer:
             query = f"select {key} from {name} where {key} in (select unnest($keys))"
             known |= {value for (value,) in connection.execute(query, {"keys": fresh}).fetchall()}
         return table.take(pa.array([row_of[value] for value in fresh if value not in known], pa.int64()))
-
-
-@contextlib.contextmanager
-def _transaction(connection: lake.Connection) -> Iterator[lake.Connection]:
-    connection.execute("begin")
-    try:
-        yield connection
-        connection.execute("commit")
-    except BaseException:
-        with contextlib.suppress(duckdb.Error):  # where DuckDB rolled back by itself
-            connection.execute("rollback")
-        raise
 
 
 def _outcome(job: Job, connection: lake.Connection) -> Any:

@@ -1,0 +1,126 @@
+"""`workbench export`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.commands.options import add_command, add_lab, whole
+
+if TYPE_CHECKING:
+    from workbench.formats import Label, Record
+    from workbench.store import Store
+
+LESSON = """
+write the trajectories of a run to a file for another project
+
+The scores go with them, as the reward gave them (its newest version); labels go where the format has a place. What the
+format cannot carry is said. The file appears when it is whole.
+
+examples:
+  # our own, lossless; `workbench import` brings it back as it was
+  workbench export r1 r1.jsonl.gz
+  workbench export r1 r1.parquet
+
+  # for others
+  workbench export r1 traces.jsonl --format verifiers
+  workbench export r1 chat.jsonl --format openai --limit 100
+"""
+
+ENDINGS = {".parquet": "parquet", ".jsonl": "jsonl", ".gz": "jsonl"}
+"""What a file is written as where no format is named."""
+
+AT_ONCE = 2000
+"""Trees of one update that are read together; of a larger update they are read task by task."""
+
+
+def add(commands: Any) -> None:
+    parser = add_command(commands, "export", run, LESSON, kept="no half-written {file} is left")
+    parser.add_argument("name", metavar="RUN", help="a run of the lab")
+    parser.add_argument("file", metavar="FILE", help="to write; gzipped where its name ends in .gz")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="jsonl, parquet, openai, verifiers, trl, verl ... (default: by the file's ending)",
+    )
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="only the first N trees (default: all)")
+    add_lab(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    import itertools
+
+    from workbench.commands.labs import existing_lab
+    from workbench.errors import SettingError
+    from workbench.formats import format_named, write
+    from workbench.commands.import_command import told
+
+    path = Path(args.file)
+    name = args.format or ENDINGS.get(path.suffix)
+    if name is None:
+        raise SettingError(f"{path.name} does not say how it is to be written; name it: --format jsonl, or another")
+    made = format_named(name)
+    counted = [0, 0]
+    with existing_lab(args.lab) as store:
+        records = itertools.islice(records_of(store, args.name), args.limit)
+        write(_counted(records, counted), path, made.name)
+    if not counted[0]:
+        path.unlink()
+        raise SettingError(f"run {args.name!r} holds no trajectories; there is nothing to write")
+    print(f"{counted[0]:,} trees, {counted[1]:,} trajectories of run {args.name} written to {path} as {made.name}")
+    print(told(made))
+
+
+def _counted(records: Iterator[Record], counted: list[int]) -> Iterator[Record]:
+    for record in records:
+        counted[0] += 1
+        counted[1] += len(record.tree)
+        yield record
+
+
+UPDATES = "select update, count(*) as trees from trees where run = $run group by update order by update"
+TASKS = "select task from trees where run = $run and update = $update group by task order by min(entry)"
+SCORED = "select distinct tree from scorings where run = $run"
+LABELS = """
+    select tree, trajectory, coalesce(step, -1) as step, name, value, who, why from (
+        select * from labels where run = $run
+        qualify row_number() over (partition by who, tree, trajectory, step, name order by label desc) = 1
+    ) where value is not null order by label
+"""
+
+
+def records_of(store: Store, run: str) -> Iterator[Record]:
+    """Everything of a run that a file may hold, in order of update, a part of it in memory at a time.
+
+    Raises:
+        UnknownRun: no such run.
+    """
+    from workbench.formats import Record
+
+    store.trees(run, limit=1)  # an unknown run is told before anything is written
+    scored = set(store.sql(SCORED, run=run).tree)
+    labels = _labels(store, run)
+    for update, count in store.sql(UPDATES, run=run).itertuples(index=False):
+        update = int(update)
+        wholes: list[str | None] = [None]
+        tasks = wholes if count <= AT_ONCE else list(store.sql(TASKS, run=run, update=update).task)
+        for task in tasks:
+            trees = store.trees(run, update=update, task=task)
+            paid = [tree for tree in trees if tree.id in scored]
+            scores = dict(zip((tree.id for tree in paid), store.scores(run, paid), strict=True))
+            for tree in trees:
+                yield Record(tree, tuple(scores.get(tree.id, ())), tuple(labels.get(tree.id, ())), update)
+
+
+def _labels(store: Store, run: str) -> dict[str, list[Label]]:
+    """The labels in force, by tree."""
+    from workbench.formats import Label
+
+    made: dict[str, list[Label]] = {}
+    for row in store.sql(LABELS, run=run).itertuples(index=False):
+        step = int(row.step) if row.step >= 0 else None
+        label = Label(row.trajectory, step, row.name, float(row.value), row.who, row.why)
+        made.setdefault(row.tree, []).append(label)
+    return made
