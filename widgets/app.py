@@ -95,7 +95,9 @@ def serve(
         if show:
             server.io_loop.add_callback(lambda: server.show("/"))
         _until_interrupted(server)
-        trainer.end(LAST_UPDATE_S)
+        if trainer.under_way:
+            print(f"run {trainer.under_way} ends after the update under way; Ctrl-C again leaves at once", flush=True)
+            trainer.end(LAST_UPDATE_S)
 
 
 def app_server(
@@ -295,11 +297,12 @@ def _until_interrupted(server: Server) -> None:
     def end(*_: object) -> None:
         loop.asyncio_loop.call_soon_threadsafe(loop.stop)  # type: ignore[attr-defined]
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, end)
+    before = {name: signal.signal(name, end) for name in (signal.SIGINT, signal.SIGTERM)}
     server.start()
     try:
         loop.start()
     finally:
-        print("ending", flush=True)
+        for name, handler in before.items():
+            signal.signal(name, handler)
         server.stop(wait=False)
+    print("ended", flush=True)

@@ -188,7 +188,8 @@ export function stepThrough({ model, el }) {
     if (other) rail.show(path(n).length), list.select(n);
     rail.select(state.s);
     drawDetail();
-    tell();
+    const at = model.get("at") ?? {}; // where Python led, there is nothing to tell
+    if (at.tree !== state.scene.id || at.trajectory !== state.scene.trajectories[n].id || at.step !== state.s) tell();
   }
 
   const step = (by) => state.scene && go(state.n, state.s + by);

@@ -175,8 +175,8 @@ def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> Fla
     Args:
         trees: P trees.
         scores: for each tree, one Scores a trajectory; its `parts` become the terms (a score without parts is one
-            term of weight 1, under its name). All must have the same parts. A trajectory-level part lands on the last step; where
-            several trajectories share a step, the step's value is the mean over those that scored it.
+            term of weight 1, under its name). All must have the same parts. A trajectory-level part lands on the last
+            step; where several trajectories share a step, the step's value is the mean over those that scored it.
 
     Returns:
         A FlatBatch with discount 1 and unknown values. Failed and pruned trajectories are out of baseline and

@@ -45,7 +45,8 @@ RSS = "print(int(open(f'/proc/{os.getpid()}/statm').read().split()[1]) * os.sysc
 WATCH_KEYS = """() => { window.waits = []; addEventListener("keydown", (event) => {
   const began = event.timeStamp;
   requestAnimationFrame(() => { const channel = new MessageChannel();
-    channel.port1.onmessage = () => waits.push(performance.now() - began); channel.port2.postMessage(0); }); }, true) }"""
+    channel.port1.onmessage = () => waits.push(performance.now() - began);
+    channel.port2.postMessage(0); }); }, true) }"""
 SCROLL = """async (list) => { const frames = []; let last = performance.now();
   const far = list.scrollHeight - list.clientHeight;
   for (let i = 0; i <= 240; i++) { list.scrollTop = far * i / 240;

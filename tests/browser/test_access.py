@@ -38,21 +38,17 @@ def test_the_check_sees_what_it_should(bare: Bare):
 
 
 @each
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_wrong(bare: Bare, name: str, theme: str, shoot: Shoot):
-    bare.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+def test_axe_finds_nothing_wrong_in_light_and_dark_on_a_screen_and_a_phone(bare: Bare, name: str, shoot: Shoot):
     el = shown(bare, name)
-    assert not violations(bare.page)
-    shoot(el, f"{name} {theme}")
-
-
-@each
-def test_axe_finds_nothing_wrong_on_a_phone(bare: Bare, name: str, shoot: Shoot):
-    bare.page.set_viewport_size({"width": 390, "height": 800})
-    el = shown(bare, name)
-    assert not violations(bare.page)
-    assert bare.page.evaluate("() => document.documentElement.scrollWidth") <= 390, "nothing sticks out of the page"
-    shoot(el, f"{name} phone")
+    for theme in ("light", "dark"):
+        bare.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        expect(el.locator(".wb").first).to_have_attribute("data-theme", theme)
+        for width in (1280, 390):
+            bare.page.set_viewport_size({"width": width, "height": 900})
+            assert not violations(bare.page), f"{theme}, {width} pixels wide"
+            sticking_out = bare.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+            assert sticking_out <= 0, f"{sticking_out} pixels stick out of {width}"
+            shoot(el, f"{name} {theme} {width}")
 
 
 @each

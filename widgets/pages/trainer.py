@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -63,19 +64,22 @@ class Trainer:
             self._lock.release()
 
     def _check_free(self) -> None:
-        if self.training is not None and self.training.run.driven:
+        if self.training is not None and self.under_way:
             by = f", started by {self.training.who}" if self.training.who else ""
-            raise SettingError(
-                f"run {self.training.run.name} is under way here{by}; one runs at a time: stop it, or wait"
-            )
+            raise SettingError(f"run {self.under_way} is under way here{by}; one runs at a time: stop it, or wait")
+
+    @property
+    def under_way(self) -> str:
+        """The name of the run that goes on here, "" where none does."""
+        return self.training.run.name if self.training is not None and self.training.run.driven else ""
 
     def end(self, timeout_s: float) -> None:
         """The server is going: end the training after the update under way, waiting so long at most."""
-        if self.training is not None and self.training.run.driven:
+        until = time.monotonic() + timeout_s
+        if self.training is not None:
             self.training.run.stop()
-            thread = self.training.run._thread
-            if thread is not None:
-                thread.join(timeout_s)
+        while self.under_way and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 def _whole(name: str, answers: dict[str, Any]) -> int:

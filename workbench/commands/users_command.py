@@ -14,7 +14,7 @@ from workbench.commands.serve_command import part_of_app
 LESSON = """
 who may log in to the served app
 
-A users file holds names and salted hashes of their passwords, readable by you alone; `workbench serve --auth FILE` lets
+A users file holds names and salted hashes of their passwords, readable by you alone; `workbench serve` with --auth lets
 in whom it names. A change counts at once, also for a server that runs.
 
 examples:
@@ -26,27 +26,34 @@ examples:
 ADD = """
 add a user, or give one another password
 
-Asks for the password twice, without showing it. Where the input is no terminal, its first line is the password.
+Asks for the password twice, without showing it. Where the input is no terminal, its first line is the password. The
+name signs what the user edits.
 
 examples:
   workbench users add ann
 
-  # a password from a password manager
-  pass show lab/ann | workbench users add ann --file users.json
+  # in another users file
+  workbench users add bob --file lab-users.json
 """
 
 LIST = """
-list the users
+list who may log in
+
+One name a line. Their passwords cannot be shown: the file holds salted hashes.
 
 examples:
-  workbench users list --file users.json
+  workbench users list
+  workbench users list --file lab-users.json
 """
 
 REMOVE = """
 take a user out
 
+Whoever is taken out is asked to log in at the next page, and cannot; their edits stay.
+
 examples:
   workbench users remove ann
+  workbench users remove bob --file lab-users.json
 """
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import MissingPackage
 from workbench.formats.contract import Format, Read
 from workbench.formats.files import LARGEST_DOCUMENT, Broken, Head, Row, json_rows, read_json
 from workbench.formats.losses import all_but
@@ -30,6 +30,8 @@ SAMPLE = re.compile(r"samples/(.+)_epoch_(\d+)\.json", re.DOTALL)
 GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 HELD = ("id", "epoch", "input", "target", "messages", "scores", "metadata", "attachments", "events", "output", "store")
 ATTACHED = "attachment://"
+ZSTD = 93  # as zip files number it
+LOCAL_HEADER = 30  # bytes before the name of a member
 
 
 def sniff(head: Head) -> float:
@@ -49,24 +51,30 @@ def _zipped(path: Path) -> Iterator[Row | Broken]:
         found = [(match[1], int(match[2]), name) for name in archive.namelist() if (match := SAMPLE.fullmatch(name))]
         for n, (_, _, name) in enumerate(sorted(found), start=1):
             where = f"{path.name}, {name}"
-            if archive.getinfo(name).file_size > LARGEST_DOCUMENT:
+            info = archive.getinfo(name)
+            if info.file_size > LARGEST_DOCUMENT:
                 yield Broken(where, f"larger than {LARGEST_DOCUMENT >> 20} MB")
                 continue
             try:
-                yield read_json(_unpacked(archive, name), where, n)
-            except (zipfile.BadZipFile, EOFError, OSError) as error:
+                yield read_json(_unpacked(archive, path, info), where, n)
+            except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, struct.error) as error:
                 yield Broken(where, f"not whole: {error}")
 
 
-def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name)
-    except NotImplementedError as error:  # Inspect packs with zstd since 2026; Python unpacks it from 3.14 on
-        try:
-            import zipfile_zstd  # noqa: F401  # teaches zipfile zstd
-        except ImportError:
-            raise MissingPackage("this log is packed with zstd; run: pip install zipfile-zstd") from error
-        return archive.read(name)
+def _unpacked(archive: zipfile.ZipFile, path: Path, info: zipfile.ZipInfo) -> bytes:
+    """The member's bytes. Inspect packs with zstd, which Python's zipfile learns with 3.14; Arrow has it."""
+    if info.compress_type != ZSTD:
+        return archive.read(info)
+    import pyarrow as pa
+
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(LOCAL_HEADER)
+        name_size, extra_size = struct.unpack("<HH", header[26:LOCAL_HEADER])
+        file.seek(name_size + extra_size, 1)
+        packed = file.read(info.compress_size)
+    with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+        return stream.read()
 
 
 def _document(path: Path) -> Iterator[Row | Broken]:
@@ -74,7 +82,11 @@ def _document(path: Path) -> Iterator[Row | Broken]:
         if isinstance(row, Broken):
             yield row
             continue
-        for n, sample in enumerate(row.value.get("samples") or (), start=1):
+        samples = row.value.get("samples") if isinstance(row.value, Mapping) else None
+        if not isinstance(samples, list):
+            yield Broken(row.where, "it holds no samples")
+            continue
+        for n, sample in enumerate(samples, start=1):
             yield Row(n, f"{path.name}, sample {n}", sample, row.size)
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.formats.contract import BadRow, Format, Read
-from workbench.formats.files import Head, json_rows
+from workbench.errors import FormatError
+from workbench.formats.contract import BadRow, Format, Read, Record
+from workbench.formats.files import Head, Row, json_rows
 from workbench.formats.losses import all_but
 from workbench.formats.otel_spans import Span, spans_in, trace_of
 from workbench.formats.reading import each, gathered
@@ -39,12 +40,16 @@ def read(path: Path) -> Iterator[Read]:
             else:
                 yield one
 
-    for spans in gathered(good(), lambda span: span.trace, lambda span: span.size):
-        if (record := record_of(trace_of(spans))) is not None:
-            yield record
-        else:
-            yield BadRow(f"trace {spans[0].trace}", f"no model was called in its {len(spans)} spans")
+    traces = gathered(good(), lambda span: span.trace, lambda span: span.size)
+    yield from each((Row(0, f"trace {spans[0].trace}", spans) for spans in traces), lambda row: [_record(row.value)])
     yield from bad
+
+
+def _record(spans: list[Span]) -> Record:
+    record = record_of(trace_of(spans))
+    if record is None:
+        raise FormatError(f"no model was called in its {len(spans)} spans")
+    return record
 
 
 FORMAT = Format(

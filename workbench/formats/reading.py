@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from workbench.errors import FormatError
+from workbench.formats.checking import check
 from workbench.formats.contract import BadRow, Label, Read, Record
 from workbench.formats.files import Broken, Row
 from workbench.scores import Level, Scores, Status
@@ -30,10 +31,21 @@ def each(rows: Iterable[Row | Broken], make: Callable[[Row], Iterable[T]]) -> It
             continue
         try:
             made = list(make(row))
+            for one in made:
+                _check(one)
         except MALFORMED as error:
             yield BadRow(row.where, _told(error))
             continue
         yield from made
+
+
+def _check(made: Any) -> None:
+    """Raises FormatError where a rollout or a record holds what its types forbid."""
+    if isinstance(made, Rollout):
+        check(made.trajectory)
+    elif isinstance(made, Record):
+        for trajectory in made.tree:
+            check(trajectory)
 
 
 def _told(error: Exception) -> str:
