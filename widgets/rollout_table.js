@@ -1,4 +1,5 @@
-import { h, refill, button, chip, num, wire, later, frame } from "./ground.js";
+import { h, refill, button, chip, wire, frame } from "./ground.js";
+import { tableFilters } from "./table_filters.js";
 
 const END = { truncated: "wb-error", failed: "wb-error" };
 const NOT_SAID = () => h("span", { class: "wb-dim" }, "–");
@@ -32,6 +33,7 @@ function render({ model, el }) {
   let total = 0;
   let empty = "";
   let query = { ...model.get("asked") };
+  let good = query; // the last one that was answered
   let asking = 0; // the question under way
   let waiting = false; // another was asked meanwhile
   let answered = 0;
@@ -41,11 +43,11 @@ function render({ model, el }) {
     { keys: ["ArrowDown", "j"], says: "next row", act: () => move(1) },
     { keys: ["ArrowUp", "k"], says: "row before", act: () => move(-1) },
     { keys: ["Enter"], says: "open the row", act: () => false },
-    { keys: ["]", "PageDown"], says: "next page", act: () => turn(1) },
-    { keys: ["[", "PageUp"], says: "page before", act: () => turn(-1) },
+    { keys: ["]"], says: "next page", act: () => turn(1) },
+    { keys: ["["], says: "page before", act: () => turn(-1) },
     { keys: ["Home"], says: "first page", act: () => go({ offset: 0 }) },
-    { keys: ["/"], says: "find in the texts", act: () => (finds ? find.focus() : false) },
-    { keys: ["f"], says: "filter by a number", act: () => (picked.options.length ? openRange() : false) },
+    { keys: ["/"], says: "find in the texts", act: () => (model.get("finds") ? filters.find.focus() : false) },
+    { keys: ["f"], says: "filter by a number", act: () => filters.openRange() },
     { keys: ["Escape"], says: "back to the rows", act: () => focusRow(0) },
   ];
   const shell = frame(model, el, { name: "rollout-table", label: model.get("label"), keys });
@@ -63,6 +65,7 @@ function render({ model, el }) {
     line.ask("page", { ...query, number: asking });
   }
   const anew = (changes) => go({ ...changes, offset: 0 });
+  const filters = tableFilters({ finds: model.get("finds"), query: () => query, columns: () => columns, anew });
 
   function hearRows(message) {
     if (message.number && message.number !== asking) return;
@@ -73,13 +76,16 @@ function render({ model, el }) {
       return;
     }
     ({ data: rows, total, query } = message);
+    good = query;
     draw();
   }
 
   function hearTrouble(message) {
     asking = 0;
     waiting = false;
+    query = good;
     body.removeAttribute("aria-busy");
+    filters.draw();
     shell.say(message.says, "trouble");
   }
 
@@ -108,101 +114,6 @@ function render({ model, el }) {
     if (event.defaultPrevented || String(getSelection())) return;
     if (event.target.closest(".wb-opens") || event.button) return;
     event.currentTarget.querySelector(".wb-opens")?.click();
-  }
-
-  // ---------------------------------------------------------------- the filters
-
-  const finds = model.get("finds");
-  const find = h("input", {
-    type: "search",
-    class: "wb-find",
-    placeholder: `Find in ${finds}`,
-    "aria-label": `Find in ${finds}`,
-    value: query.text,
-    oninput: later(250, () => anew({ text: find.value })),
-  });
-  const choosers = h("span", { class: "wb-row" });
-  const picked = h("select", { "aria-label": "Column to filter by" });
-  const low = h("input", { type: "number", step: "any", "aria-label": "from", placeholder: "from" });
-  const high = h("input", { type: "number", step: "any", "aria-label": "to", placeholder: "to" });
-  const ranger = h(
-    "form",
-    {
-      class: "wb-bar wb-range",
-      hidden: true,
-      onsubmit: (event) => {
-        event.preventDefault();
-        addRange();
-      },
-    },
-    picked, low, "to", high,
-    h("button", { type: "submit", class: "wb-button" }, "Filter"),
-    button("Cancel", () => closeRange(), { class: "wb-button wb-quiet" }),
-  );
-  const chips = h("span", { class: "wb-row wb-wrap" });
-  const adder = button("Filter by number…", () => openRange(), { "aria-expanded": "false" });
-
-  function openRange(name) {
-    if (name) picked.value = name;
-    const [from, to] = query.ranges[picked.value] ?? [null, null];
-    low.value = from ?? "";
-    high.value = to ?? "";
-    ranger.hidden = false;
-    adder.setAttribute("aria-expanded", "true");
-    (name ? low : picked).focus();
-  }
-  function closeRange() {
-    ranger.hidden = true;
-    adder.setAttribute("aria-expanded", "false");
-    adder.focus();
-  }
-  function addRange() {
-    const number = (field) => (field.value.trim() === "" ? null : Number(field.value));
-    const pair = [number(low), number(high)];
-    const { [picked.value]: _, ...others } = query.ranges;
-    closeRange();
-    anew({ ranges: pair.some((end) => end !== null) ? { ...others, [picked.value]: pair } : others });
-  }
-  const labelOf = (name) => columns.find((column) => column.name === name)?.label ?? name.replace(/^part:/, "");
-
-  function drawFilters() {
-    const ranges = Object.entries(query.ranges).map(([name, [from, to]]) => {
-      const told = `${labelOf(name)}: ${from === null ? "" : `from ${num(from, 6)} `}${to === null ? "" : `to ${num(to, 6)}`}`;
-      const { [name]: _, ...others } = query.ranges;
-      return removable(told.trim(), () => anew({ ranges: others }));
-    });
-    const fixed = new Set(columns.filter((column) => column.filter === "choice").map((column) => column.name));
-    const equal = Object.entries(query.equal).filter(([name]) => !fixed.has(name)).map(([name, value]) => {
-      const { [name]: _, ...others } = query.equal;
-      return removable(`${labelOf(name)}: ${value}`, () => anew({ equal: others }));
-    });
-    refill(chips, equal, ranges);
-  }
-  const removable = (text, act) =>
-    button([text, " ×"], act, { class: "wb-button wb-filter", "aria-label": `Remove the filter ${text}`, title: "Remove this filter" });
-
-  function drawChoosers() {
-    refill(choosers, columns.filter((column) => column.filter === "choice").map(chooser));
-    refill(picked, columns.filter((column) => column.filter === "range").map((column) => h("option", { value: column.name }, column.label)));
-    adder.hidden = !picked.options.length;
-  }
-  function chooser(column) {
-    const now = query.equal[column.name] ?? "";
-    const options = [h("option", { value: "" }, `${column.label}: any`)];
-    for (const choice of column.choices) options.push(h("option", { value: choice }, choice));
-    const select = h(
-      "select",
-      {
-        "aria-label": column.label,
-        onchange: () => {
-          const { [column.name]: _, ...others } = query.equal;
-          anew({ equal: select.value ? { ...others, [column.name]: select.value } : others });
-        },
-      },
-      options,
-    );
-    select.value = now;
-    return select;
   }
 
   // ---------------------------------------------------------------- the table
@@ -257,7 +168,7 @@ function render({ model, el }) {
     const within = body.contains(el.getRootNode().activeElement);
     body.removeAttribute("aria-busy");
     drawHead();
-    drawFilters();
+    filters.draw();
     refill(body, rows.map(drawRow));
     scroll.scrollTop = 0;
     const filtered = query.text || Object.keys(query.equal).length || Object.keys(query.ranges).length;
@@ -275,10 +186,10 @@ function render({ model, el }) {
     h(
       "div",
       { class: "wb-bar" },
-      finds ? find : "", choosers, adder, chips,
+      filters.els,
       h("span", { class: "wb-row wb-turn" }, told, before, next, button("Keys", () => shell.root.showKeys())),
     ),
-    ranger, scroll, nothing,
+    filters.form, scroll, nothing,
   );
   const line = wire(
     model,
@@ -286,7 +197,7 @@ function render({ model, el }) {
       columns: (message) => {
         columns = message.data;
         empty = message.empty;
-        drawChoosers();
+        filters.build();
         drawHead();
       },
       rows: hearRows,

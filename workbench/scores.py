@@ -138,9 +138,9 @@ class Scores:
         return f"Scores({self.level}: {', '.join(shown)})"
 
     def same_as(self, other: Scores) -> bool:
-        """True where name, level, values (NaN equals NaN), statuses, reasons and parts are the same."""
+        """True where level, values (NaN equals NaN), statuses, reasons and parts are the same."""
         return (
-            (self.name, self.level) == (other.name, other.level)
+            self.level == other.level
             and np.array_equal(self.values_S, other.values_S, equal_nan=True)
             and np.array_equal(self.status_S, other.status_S)
             and self.why_S == other.why_S

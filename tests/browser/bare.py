@@ -16,6 +16,24 @@ ADDRESS = "http://widget.test"
 SHELL = Path(__file__).with_name("bare.html")
 SCRIPT, STYLE = "text/javascript", "text/css"
 
+# In the page outside() says how many listeners the scripts of a component hold outside their own elements.
+COUNT_OUTSIDE = """{
+const held = [];
+window.outside = () => held.length;
+for (const kind of [Window, Document, MediaQueryList]) {
+  const add = EventTarget.prototype.addEventListener, remove = EventTarget.prototype.removeEventListener;
+  kind.prototype.addEventListener = function (name, f, ...told) {
+    if (/(widget|ground)[.]js/.test(new Error().stack)) held.push([this, name, f]);
+    return add.call(this, name, f, ...told);
+  };
+  kind.prototype.removeEventListener = function (name, f, ...told) {
+    const at = held.findIndex((one) => one[0] === this && one[1] === name && one[2] === f);
+    if (at >= 0) held.splice(at, 1);
+    return remove.call(this, name, f, ...told);
+  };
+}
+}"""
+
 
 class Bare:
     """A page with one component in it.
@@ -32,6 +50,7 @@ class Bare:
         self._component: Component | None = None
         self._lab_theme: str | None = None
         page.expose_binding("toPython", self._hear)
+        page.add_init_script(COUNT_OUTSIDE)
         page.route(f"{ADDRESS}/**", self._answer)
 
     def mount(self, name: str, *, lab_theme: str | None = None, **state: Any) -> Locator:
@@ -92,6 +111,11 @@ class Bare:
     def listeners(self) -> int:
         """How many callbacks the component has on its model."""
         return self.page.evaluate("() => listeners()")
+
+    @property
+    def outside(self) -> int:
+        """How many listeners the component has on the window, the document and media queries."""
+        return self.page.evaluate("() => outside()")
 
     def close(self) -> None:
         """Take the component off the page, as a host does when a cell is cleared."""

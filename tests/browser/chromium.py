@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Playwright, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Playwright, Request, WebError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -53,7 +53,7 @@ class Trap:
         context.on("request", self._request)
         context.on("dialog", self._dialog)
         context.on("console", self._console)
-        context.on("weberror", lambda event: self.caught.append(f"error on the page: {event.error}"))
+        context.on("weberror", self._error)
         context.on("page", self._page)
 
     def check(self) -> None:
@@ -74,6 +74,9 @@ class Trap:
     def _dialog(self, dialog: Dialog) -> None:
         self.caught.append(f"dialog: {dialog.type} {dialog.message!r}")
         dialog.dismiss()
+
+    def _error(self, event: WebError) -> None:
+        self.caught.append(f"error on the page: {getattr(event.error, 'stack', None) or event.error}")
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":

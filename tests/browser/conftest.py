@@ -6,20 +6,35 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e '.[test]'")
+LACKING = [name for name in ("playwright", "anywidget") if find_spec(name) is None]
+if not LACKING:
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright  # noqa: E402
+    from tests.browser.bare import Bare
+    from tests.browser.chromium import FLAGS, Trap, executable
+    from tests.browser.lab import Lab, jupyter_lab
+    from tests.browser.served import panel_script, workbench_serve
 
-from tests.browser.bare import Bare  # noqa: E402
-from tests.browser.chromium import FLAGS, Trap, executable  # noqa: E402
-from tests.browser.lab import Lab, jupyter_lab  # noqa: E402
-from tests.browser.served import panel_script, workbench_serve  # noqa: E402
+    Shoot = Callable[[Page | Locator, str], Path]
 
 SHOTS = Path(os.environ.get("WORKBENCH_SHOTS") or Path(__file__).with_name("shots"))
+Serve = Callable[..., str]
+
+
+class Lacking(pytest.Module):
+    """A file of browser tests where something they need is not installed."""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip(f"{LACKING[0]} is not installed; pip install -e '.[test]'", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return Lacking.from_parent(parent, path=module_path) if LACKING else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,9 +102,6 @@ def lab(page: Page, lab_server: tuple[str, Path]) -> Iterator[Lab]:
     lab.shut_down()
 
 
-Serve = Callable[..., str]
-
-
 @pytest.fixture
 def serve_script(tmp_path: Path) -> Iterator[Serve]:
     """Harness 3: ``serve_script(text)`` serves a Panel script and returns the address of its page."""
@@ -104,9 +116,6 @@ def serve_lab(tmp_path: Path) -> Iterator[Serve]:
     pytest.importorskip("panel", reason="panel is not installed; pip install -e '.[test]'")
     with ExitStack() as servers:
         yield lambda folder, *options: servers.enter_context(workbench_serve(folder, tmp_path / "server", *options))
-
-
-Shoot = Callable[[Page | Locator, str], Path]
 
 
 @pytest.fixture

@@ -187,6 +187,7 @@ class Lab:
         self.page.evaluate("(told) => jupyterapp.commands.execute('apputils:change-theme', told)", told)
         wanted = str(name == "light").lower()
         self.page.wait_for_function("(wanted) => document.body.dataset.jpThemeLight === wanted", arg=wanted)
+        self.page.wait_for_function(LAB_UP)  # a change of theme shows the splash again
 
     def shut_down(self) -> None:
         """End all kernels, so that no test meets another's."""

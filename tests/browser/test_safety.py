@@ -1,4 +1,4 @@
-"""No text from a model, a page, a task or a run ever becomes code: 40 payloads in every field, in every host."""
+"""No text from a model, a page, a task or a run ever becomes code: 39 payloads in every field, in every host."""
 
 from __future__ import annotations
 

@@ -189,8 +189,10 @@ def _mixed() -> Tokens:
 
 def _rich_scores(steps: int, value: float) -> Scores:
     """A sum of a step-level and a trajectory-level term, one of three steps not applicable."""
-    gain = Scores(np.array([value, 0.5, np.nan]), np.array([0, 0, 1]), ("new page", "", "no search"), Level.STEP)
+    whys = ("new page", "", "no search")
+    gain = Scores(np.array([value, 0.5, np.nan]), np.array([0, 0, 1]), whys, Level.STEP, name="CoverageGain")
     exact = Scores.trajectory(value, "'Ed' matches")
+    exact.name = "ExactMatch"
     parts = (Part("ExactMatch", 1.0, exact, "answer"), Part("CoverageGain", 0.5, gain))
     total = Scores(np.array([1.5 * value + 0.25]), np.array([0]), ("the sum",), Level.TRAJECTORY, parts, "WeightedSum")
     assert steps == len(gain)

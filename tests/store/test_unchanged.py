@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.builders import a_step, a_task, a_trajectory, a_tree
 from tests.store.trees import LONE, NASTY, facts, plain, scores_of, texts, trees
 from workbench.errors import ScoreError, SettingError, ShapeError
+from workbench.plain import dumps, escape, loads, pack, unescape, unpack
 from workbench.scores import Level, Part, Scores, Status
 from workbench.spec import part
 from workbench.store import Store, open_store
-from workbench.store.plain import dumps, escape, loads, pack, unescape, unpack
 from workbench.trajectory import Call, Context, End, Hit, Origin, Span, Step, Task, Tokens, Trajectory, Tree
 
 slow_example = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

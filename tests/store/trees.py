@@ -51,7 +51,7 @@ def facts(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (str(value.dtype), value.shape, [facts(item) for item in value.tolist()])
     if dataclasses.is_dataclass(value):
-        fields = [facts(getattr(value, field.name)) for field in dataclasses.fields(value)]
+        fields = [facts(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare]
         return (type(value).__name__, *fields)
     if isinstance(value, float):
         return ("float", "nan" if math.isnan(value) else value.hex())

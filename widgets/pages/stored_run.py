@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from workbench.errors import UnknownName, UnknownRun, WorkbenchError
+from workbench.plain import loads, unpack
 from workbench.protocols import Credit
 from workbench.scores import Scores
 from workbench.spec import from_spec
 from workbench.store import Store
-from workbench.store.plain import loads, unpack
 from workbench.trajectory import Tree
 
 log = logging.getLogger(__name__)

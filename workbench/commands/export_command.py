@@ -52,10 +52,10 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     import itertools
 
+    from workbench.commands.import_command import told
     from workbench.commands.labs import existing_lab
     from workbench.errors import SettingError
     from workbench.formats import format_named, write
-    from workbench.commands.import_command import told
 
     path = Path(args.file)
     name = args.format or ENDINGS.get(path.suffix)

@@ -15,6 +15,9 @@ them step by step, where a reward can be edited with a reason; watches trainings
 on this machine only, unless --address says otherwise; then let people in by name, with --auth. Everything comes from
 this server: it works with the network off.
 
+A login lasts a day, and no longer than the server, unless the environment variable WORKBENCH_COOKIE_SECRET holds the
+key that signs the cookies. widgets/app.py says how to let people in with OAuth instead.
+
 examples:
   workbench serve lab
 

@@ -21,7 +21,9 @@ SHOWN = 10
 
 
 class Lab(Recorder, Protocol):
-    """A recorder that keeps labels too, as the store does."""
+    """A recorder that keeps labels too, and can be waited for, as the store."""
+
+    def flush(self) -> None: ...
 
     def label(
         self,
@@ -94,6 +96,7 @@ def import_file(
         for batch in _batches(itertools.islice(_records(source, imported), limit)):
             imported.run = imported.run or lab.start_run(told, name=run)
             _record(lab, imported, batch)
+            lab.flush()  # reading must not run ahead of writing: what waits to be written is memory
             progress(imported)
     except BaseException as stop:
         if imported.run:

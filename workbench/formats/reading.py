@@ -16,7 +16,7 @@ from workbench.trajectory import Task, Trajectory, Tree
 
 T = TypeVar("T")
 
-WINDOW = 1 << 25
+WINDOW = 1 << 24
 """Characters of rows that wait for further rollouts of their tasks: see `together`."""
 
 MALFORMED = (FormatError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)

@@ -79,16 +79,10 @@ def _lean(value: Any) -> dict[str, Any]:
     kept = {}
     for field in dataclasses.fields(value):
         held = getattr(value, field.name)
-        if held is field.default or (type(held) is type(field.default) and held == field.default):
-            continue
-        if isinstance(held, float) and math.isnan(held) and _is_nan(field.default):
+        if type(held) is type(field.default) and repr(held) == repr(field.default):  # NaN is NaN, -0.0 is not 0.0
             continue
         kept[field.name] = held if type(held) in (str, int, bool) else _value(held)
     return kept
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 def _value(held: Any) -> Any:

@@ -53,6 +53,6 @@ FORMAT = Format(
     lost(
         "origins context step.spans step.role step.native_reward step.episode step.valid call.hits call.result "
         "call.error call.spent call.valid task.gold_pages task.sub_questions task.rubrics task.kind task.extras "
-        "tree.extras trajectory.role trajectory.fork trajectory.extras scores.steps scores.why labels"
+        "tree.extras trajectory.fork trajectory.extras scores.steps scores.why labels"
     ),
 )

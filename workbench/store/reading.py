@@ -11,9 +11,9 @@ import duckdb
 import pandas as pd
 
 from workbench.errors import StoreError, UnknownName
+from workbench.plain import escape
 from workbench.scores import Scores
 from workbench.store import lake, queries
-from workbench.store.plain import escape
 from workbench.store.rows import build_trees, column_lists, group_ids
 from workbench.store.scoring import build_scores
 from workbench.store.views import RELATIONS

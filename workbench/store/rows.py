@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import ShapeError
-from workbench.store.plain import dumps, escape, is_plain, loads, nan_if_null, null_if_nan, pack, unescape, unpack
+from workbench.plain import dumps, escape, is_plain, loads, nan_if_null, null_if_nan, pack, unescape, unpack
 from workbench.store.schema import TABLE
 from workbench.trajectory import Call, Context, End, Hit, Span, Step, SubQuestion, Task, Tokens, Trajectory, Tree
 

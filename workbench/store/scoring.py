@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import ScoreError
+from workbench.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.scores import Level, Part, Scores, Status
-from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.rows import Rows, arrow, group_ids, now, time_id
 from workbench.trajectory import Trajectory, Tree
 

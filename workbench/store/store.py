@@ -13,10 +13,10 @@ import pandas as pd
 
 from workbench import spec
 from workbench.errors import ScoreError, SettingError, StoreError, UnknownName, UnknownRun
+from workbench.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.scores import Scores
 from workbench.store import lake, queries, upkeep
 from workbench.store.browsing import Browsing
-from workbench.store.plain import dumps, escape, loads, null_if_nan, pack, unpack
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
 from workbench.store.scoring import score_rows

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 
+from workbench.plain import escape
 from workbench.store import lake
-from workbench.store.plain import escape
 from workbench.store.reading import Reader
 
 RETURNS = """

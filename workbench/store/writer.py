@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import StoreError, WorkbenchError
+from workbench.plain import unescape
 from workbench.store import lake, queries, upkeep
-from workbench.store.plain import unescape
 from workbench.store.rows import Rows
 
 ONCE = {"tasks": "task_key", "rewards": "reward"}
