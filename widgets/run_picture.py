@@ -45,7 +45,7 @@ def run_picture(run: Watched) -> str:
     rows = [report_row(report) for report in run.reports]
     title = escape(f"{run.name}: {run.status}, update {run.update} of {run.updates}")
     if not rows:
-        return f"<p><b>{title}</b></p>"
+        return f"<table><tbody><tr><td><b>{title}</b></td></tr></tbody></table>"
     lit = "".join(f"<li>update {update}: {escape(name)}: {escape(says)}</li>" for update, name, says in alarms(rows))
     alarm = f"<p><b>Training checks that lit up:</b></p><ul>{lit}</ul>" if lit else "<p>Every training check held.</p>"
     return f"<div><p><b>{title}</b></p>{_curves(rows)}{_numbers(rows)}{alarm}</div>"

@@ -406,7 +406,7 @@ def test_the_picture_has_curves_and_numbers_and_no_scripts(done: RunMonitor):
 
 
 def test_a_picture_of_a_run_that_has_not_begun_says_so():
-    assert RunMonitor(seeking(3)).picture() == "<p><b>run: new, update 0 of 3</b></p>"
+    assert "<b>run: new, update 0 of 3</b>" in RunMonitor(seeking(3)).picture()
 
 
 def test_texts_in_a_picture_are_texts():
