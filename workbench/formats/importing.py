@@ -13,7 +13,7 @@ from workbench.formats.contract import BadRow, Format, Read, Record
 from workbench.formats.registry import format_named, guess
 from workbench.protocols import Recorder
 
-BATCH = 1 << 22
+BATCH = 1 << 21
 """Characters of text that are recorded at a time."""
 
 SHOWN = 10
