@@ -166,4 +166,4 @@ def scores_of(draw: st.DrawFn, trajectory: Trajectory, depth: int = 2) -> Scores
     parts = draw(st.lists(texts, max_size=2)) if depth else []
     weights = st.floats(allow_nan=False)
     made = tuple(Part(name, draw(weights), draw(scores_of(trajectory, depth - 1)), draw(texts)) for name in parts)
-    return Scores(np.array(values_S), np.array(status_S, dtype=np.int8), whys, level, made)
+    return Scores(np.array(values_S), np.array(status_S, dtype=np.int8), whys, level, made, draw(texts))

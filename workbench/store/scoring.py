@@ -45,7 +45,7 @@ def score_rows(
         scoring, of, shapes = time_id(), [], []
         for trajectory, score, group in zip(tree, tree_scores, group_ids(tree), strict=True):
             nodes = _nodes(score)
-            shape = [[above, p.name, pack(float(p.weight)), p.place, str(p.scores.level)] for above, p in nodes]
+            shape = [_shape(above, part) for above, part in nodes]
             if shape not in shapes:
                 shapes.append(shape)
             of.append(shapes.index(shape))
@@ -58,6 +58,11 @@ def score_rows(
         rows["scorings"].append((scoring, run, update, tree.task.id, tree.id, reward, made, now()))
     tables = {name: arrow(name, made) for name, made in rows.items() if made}
     return Rows(escape(run), tables, update, scored=frozenset(escape(tree.id) for tree in trees))
+
+
+def _shape(above: int, part: Part) -> list:
+    """What a node is beside its values; the name its Scores has of its own may differ from the part's."""
+    return [above, part.name, pack(float(part.weight)), part.place, str(part.scores.level), part.scores.name]
 
 
 def _nodes(scores: Scores) -> list[Node]:
@@ -142,18 +147,16 @@ def _build(
     tree: Tree, trajectory: Trajectory, shape: list, given: Mapping[tuple, list], token_level: Mapping[tuple, tuple]
 ) -> Scores:
     nodes = []
-    for number, (_, _, _, _, level) in enumerate(shape):
+    for number, (*_, level, name) in enumerate(shape):
         key = (tree.id, trajectory.id, number)
         if key in token_level:
             nodes.append(_token_scores(*token_level[key]))
         else:
             nodes.append(_filled(given.get(key, []), Level(level), len(trajectory.steps)))
+        nodes[-1].name = name
     for number in reversed(range(1, len(shape))):
-        above, name, weight, place, _ = shape[number]
+        above, name, weight, place, *_ = shape[number]
         nodes[above].parts = (Part(name, unpack(weight), nodes[number], place), *nodes[above].parts)
-    for scores, (_, name, *_) in zip(nodes, shape, strict=True):
-        if not scores.parts:
-            scores.name = name
     return nodes[0]
 
 
