@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "RolloutTable": "widgets.rollout_table",
     "RunMonitor": "widgets.run_monitor",
     "StepThrough": "widgets.step_through",
 }

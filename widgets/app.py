@@ -12,8 +12,8 @@ OAuth instead, hand Panel's own settings through from a script of your own::
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-import logging
 import os
 import secrets
 import signal
@@ -44,8 +44,6 @@ from workbench.main_job import train_demo
 from workbench.store import Store, open_store
 from workbench.training.run import Run
 
-log = logging.getLogger(__name__)
-
 PAGES: tuple[tuple[str, str, Callable[[Visit], Shown]], ...] = (
     ("Browse", "./", browse),
     ("Step", "./step", step),
@@ -67,6 +65,7 @@ def serve(
     address: str = "127.0.0.1",
     users: str | Path | None = None,
     origins: Sequence[str] = (),
+    proxied: bool = False,
     show: bool = False,
     **panel: Any,
 ) -> None:
@@ -78,6 +77,8 @@ def serve(
         address: of this machine, on which to listen.
         users: a file made by `workbench users add`; only they come in.
         origins: HOST:PORT under which people reach the app, where that is not `address` itself (a proxy, 0.0.0.0).
+        proxied: a proxy stands in front: believe what it says of who asks and whether by https (X-Forwarded-For,
+            X-Forwarded-Proto). Without one, anybody could say it.
         show: open a browser.
         panel: further settings of panel.io.server.get_server, such as those of OAuth.
 
@@ -86,6 +87,7 @@ def serve(
         FormatError: the users file cannot be read.
     """
     door = None if users is None else _door(users)
+    panel = {"use_xheaders": proxied, **panel}
     with open_store(lab) as store:
         trainer = Trainer(store, _begin)
         server = app_server(store, trainer, port=port, address=address, door=door, origins=origins, **panel)
@@ -146,10 +148,8 @@ def _begin(reward: Any, **settings: Any) -> Run:
 
 def _warm(store: Store) -> None:
     """Add up what everybody was paid before somebody waits for it."""
-    try:
+    with contextlib.suppress(WorkbenchError):  # whoever asks for it is told
         store.browsing.runs()
-    except WorkbenchError as error:
-        log.warning("%s", error)
 
 
 # ---------------------------------------------------------------- a page

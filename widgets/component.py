@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -25,6 +26,10 @@ from workbench.errors import WorkbenchError
 HERE = Path(__file__).resolve().parent
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+)\.js";\n', re.MULTILINE)
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+# A picture waits three seconds, in which a living page hides it for good. Where styles are taken out it shows at once.
+LATE = "<style>@keyframes wb-kept { from { max-height: 0; overflow: hidden; opacity: 0 } }</style>"
+
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +42,9 @@ class Component(anywidget.AnyWidget):
 
     theme = traitlets.Enum(["auto", "light", "dark"], "auto", help="colours; auto follows the page").tag(sync=True)
     still = traitlets.Unicode(help="what to read where no kernel answers").tag(sync=True)
+    kept = traitlets.Unicode(help="kernel to page: name of the picture that the page hides while it lives").tag(
+        sync=True
+    )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         name = cls.__module__.rpartition(".")[2]
@@ -46,7 +54,7 @@ class Component(anywidget.AnyWidget):
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
+        super().__init__(kept=uuid.uuid4().hex, **traits)
         answer_at_once(self.comm)
         self.on_msg(self._hear)
 
@@ -88,6 +96,20 @@ class Component(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+    def _ipython_display_(self) -> None:
+        """The picture, then the page.
+
+        JupyterLab has only "model not found" to show for a page whose kernel is gone, whatever else its output holds.
+        So the picture is an output of its own, before it.
+        """
+        from IPython.display import display
+
+        bundle, _ = self._repr_mimebundle_()
+        picture = f'{LATE}<div data-wb-kept="{self.kept}" style="animation: wb-kept 0s 3s backwards">'
+        kept = {"text/plain": bundle["text/plain"], "text/html": f"{picture}{bundle['text/html']}</div>"}
+        display(kept, raw=True)
+        display({VIEW: bundle[VIEW]}, raw=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         made = super()._repr_mimebundle_(**kwargs)

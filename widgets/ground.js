@@ -133,6 +133,8 @@ export function frame(model, el, { name, label, keys }) {
   const line = h("div", { class: "wb-line", role: "status", "aria-live": "polite" });
   const notice = h("div", { class: "wb-notice", role: "alert", hidden: true });
   const root = h("section", { class: `wb wb-${name}`, tabindex: "0", "aria-label": label }, notice, body, line);
+  // the picture that a notebook keeps for when nobody answers (Component._ipython_display_)
+  for (const one of document.querySelectorAll("[data-wb-kept]")) if (one.dataset.wbKept === model.get("kept")) one.hidden = true;
   const stopTheme = followTheme(root, model);
   const stopKeys = keys ? listen(root, keys) : () => {};
   const stopShield = shield(root);
@@ -209,6 +211,7 @@ function helpOverlay(root, map) {
   let box = null;
   let before = null;
   shown.close = () => {
+    box?.close();
     box?.remove();
     box = null;
     shown.open = false;
@@ -221,12 +224,10 @@ function helpOverlay(root, map) {
       h("tr", {}, h("td", {}, one.keys.map((key) => h("kbd", {}, KEY_NAMES[key] ?? key))), h("td", {}, one.says)),
     );
     const close = button("Close", shown.close);
-    box = h(
-      "div",
-      { class: "wb-overlay", role: "dialog", "aria-modal": "true", "aria-label": "Keyboard" },
-      h("div", { class: "wb-card" }, h("h3", {}, "Keyboard"), h("table", {}, h("tbody", {}, rows)), close),
-    );
+    box = h("dialog", { class: "wb-card", "aria-label": "Keyboard", oncancel: (event) => (event.preventDefault(), shown.close()) },
+      h("h3", {}, "Keyboard"), h("table", {}, h("tbody", {}, rows)), close);
     root.append(box);
+    box.showModal(); // keeps Tab inside
     shown.open = true;
     close.focus({ preventScroll: true });
   };

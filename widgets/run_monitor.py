@@ -106,10 +106,11 @@ class RunMonitor(Component):
         run: of this kernel, driven by a cell (``for report in run``) or a thread (``run.start()``); or anything that
             is `Watched`.
         recorder: a store, where edits made in an opened group are kept; default that of the run.
+        who: author of those edits; default the login name.
     """
 
-    def __init__(self, run: Watched, *, recorder: Any = None, **traits: Any) -> None:
-        self.run = run
+    def __init__(self, run: Watched, *, recorder: Any = None, who: str | None = None, **traits: Any) -> None:
+        self.run, self.who = run, who
         kept = getattr(run, "recorder", None) if recorder is None else recorder
         self.recorder = kept if hasattr(kept, "edit") else None
         self._words = PlanWords()
@@ -278,6 +279,7 @@ class RunMonitor(Component):
                 credit=credit,
                 recorder=self.recorder,
                 run=latest.run if self.recorder is not None else None,
+                who=self.who,
                 theme=self.theme,
             )
             self.hear_shut()

@@ -220,7 +220,10 @@ def test_the_question_mark_shows_every_key_and_escape_hides_them(bare: Bare, sho
     expect(overlay).to_contain_text("one more")
     expect(overlay.locator("kbd")).to_have_text(["j", "↓", "Escape", "x", "?"])
     expect(overlay.get_by_role("button", name="Close")).to_be_focused()
-    shoot(el, "keyboard")
+    bare.page.keyboard.press("Tab")
+    bare.page.keyboard.press("Tab")
+    assert bare.page.evaluate("() => document.activeElement.matches('dialog *, body')"), "Tab leaves the list"
+    shoot(bare.page, "keyboard")
     bare.page.keyboard.press("Escape")
     expect(overlay).to_have_count(0)
     expect(more).to_be_focused()

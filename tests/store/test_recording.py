@@ -238,6 +238,14 @@ def test_threads_may_share_a_store(store: Store):
     assert len(store.trees(run)) == 20
 
 
+def test_a_store_closed_by_another_thread_meanwhile_says_so(lab: Path, monkeypatch: pytest.MonkeyPatch):
+    store = open_store(lab)
+    monkeypatch.setattr(store._reader, "_before", store._reader.close)  # as late as it can be
+    with pytest.raises(StoreError, match="is closed; open it again"):
+        store.sql("select 1")
+    store.close()
+
+
 def test_a_closed_store_says_so(lab: Path):
     store = open_store(lab)
     run = store.start_run({})

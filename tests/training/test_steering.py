@@ -292,6 +292,32 @@ def test_a_resumed_run_can_go_back_further_than_it_began(tmp_path: Path):
     assert run.continues == {"run": "run", "update": 3}
 
 
+def test_what_is_saved_stays_when_a_run_goes_on_from_an_older_checkpoint(tmp_path: Path):
+    table_run(3, checkpoints=tmp_path, checkpoint_every=1).finish(show=False)
+    kept = (tmp_path / "update-00003" / "state.json").read_bytes()
+    for folder in ("from-00001", "from-00001.2"):
+        run = resume(tmp_path / "update-00001", guesser(), TASKS, Quiet(), reward=right, checkpoint_every=1)
+        run.finish(show=False)
+        assert run.folder == tmp_path / folder
+        assert [one.folder.parent.name for one in run.checkpoints()] == [tmp_path.name, folder, folder]
+    assert (tmp_path / "update-00003" / "state.json").read_bytes() == kept
+    longer = resume(tmp_path / "update-00003", guesser(), TASKS, Quiet(), reward=right, updates=4)
+    assert longer.folder == tmp_path  # nothing is saved there after it
+    longer.roll_back(2)
+    again = resume(tmp_path / "update-00003", guesser(), TASKS, Quiet(), reward=right, updates=4)
+    again.roll_back(1)
+    assert (longer.folder, again.folder) == (tmp_path / "run.2", tmp_path / "run.2")  # nothing is saved in it yet
+    longer.finish(show=False)
+    again.roll_back(1)
+    assert again.folder == tmp_path / "run.3"
+
+
+def test_a_new_run_does_not_mix_its_checkpoints_with_anothers(tmp_path: Path):
+    table_run(2, checkpoints=tmp_path, checkpoint_every=1).finish(show=False)
+    with pytest.raises(SettingError, match=r"another run \(the last after update 2\); give another folder, or.*resume"):
+        table_run(2, checkpoints=tmp_path)
+
+
 def test_a_failed_run_can_go_back_and_go_on(tmp_path: Path):
     run = table_run(4, checkpoints=tmp_path, checkpoint_every=1)
 

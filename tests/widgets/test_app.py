@@ -111,6 +111,15 @@ def test_a_port_that_is_taken_says_which_to_type(empty_lab: Path, capsys: pytest
     assert f"port {port}: Address already in use. Another port: --port {port + 1}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("proxied", [True, False])
+def test_a_proxy_is_believed_only_where_there_is_one(empty_lab: Path, monkeypatch: pytest.MonkeyPatch, proxied: bool):
+    made = []
+    monkeypatch.setattr(app, "_until_interrupted", made.append)
+    assert typed("serve", str(empty_lab), "--port", "0", "--no-show", *(["--proxied"] if proxied else [])) == 0
+    assert made[0]._http.xheaders is proxied
+    made[0].stop(wait=False)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -315,6 +315,13 @@ def test_edits_in_an_opened_group_are_kept_in_the_runs_store(tmp_path: Path):
         assert store.sql("select run, part, new from edits").to_numpy().tolist() == [["r1", "ExactMatch", value + 0.5]]
 
 
+def test_an_opened_group_is_signed_by_whom_the_monitor_was_told():
+    page = Page(RunMonitor(seeking(1), who="ann"))
+    page.monitor.run.finish(show=False)
+    page.ask("open", group=0)
+    assert page.monitor.opened.who == "ann"
+
+
 def test_opening_before_there_is_an_update_says_so():
     _, page = watching()
     page.ask("open", group=0)

@@ -80,12 +80,12 @@ def _monitor(visit: Visit, name: str, here: Training | None) -> RunMonitor:
     signing = Signing(visit.store, visit.who)
     if here is None or here.run.name != name:
         stored = StoredRun(visit.store, name)
-        monitor = RunMonitor(stored, recorder=signing)
+        monitor = RunMonitor(stored, recorder=signing, who=visit.who)
         visit.at_end(keep_reading(stored, monitor.refresh, lambda says: monitor.say("trouble", says=says)))
         return monitor
     if here.who == visit.who:
-        return RunMonitor(here.run, recorder=signing)
-    monitor = RunMonitor(Watching(here.run), recorder=signing)
+        return RunMonitor(here.run, recorder=signing, who=visit.who)
+    monitor = RunMonitor(Watching(here.run), recorder=signing, who=visit.who)
     visit.at_end(here.run.listen(lambda _: monitor.refresh()))
     return monitor
 

@@ -26,7 +26,7 @@ examples:
   workbench serve lab --address 0.0.0.0 --auth users.json
 
   # behind a proxy that is reached as lab.example.org (tell it to pass websockets on)
-  workbench serve lab --auth users.json --allow-origin lab.example.org --no-show
+  workbench serve lab --auth users.json --allow-origin lab.example.org --proxied --no-show
 """
 
 GROUP = "workbench.serve"
@@ -50,6 +50,11 @@ def add(commands: Any) -> None:
         metavar="HOST:PORT",
         help="further names under which browsers reach this server, as behind a proxy",
     )
+    parser.add_argument(
+        "--proxied",
+        action="store_true",
+        help="a proxy stands in front: believe its X-Forwarded-For and X-Forwarded-Proto",
+    )
     parser.add_argument("--no-show", action="store_true", help="open no browser")
 
 
@@ -64,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
         address=args.address,
         users=args.auth,
         origins=args.allow_origin,
+        proxied=args.proxied,
         show=not args.no_show,
     )
 

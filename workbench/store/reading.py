@@ -34,8 +34,8 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the lab."""
-        self._connection.close()
         self._closed = True
+        self._connection.close()
 
     def frame(self, query: str, **parameters: Any) -> pd.DataFrame:
         """The answer as a data frame."""
@@ -55,10 +55,14 @@ class Reader:
 
     def work(self, job: Callable[[lake.Connection], T]) -> T:
         """What `job` returns, given a fresh cursor; done again from the start where the catalog was locked."""
-        if self._closed:
-            raise StoreError("this lab is closed; open it again to ask")
-        self._before()
-        return lake.retried(lambda: job(lake.cursor(self._connection)), deadline_s=self._deadline_s)
+        try:
+            if not self._closed:
+                self._before()
+                return lake.retried(lambda: job(lake.cursor(self._connection)), deadline_s=self._deadline_s)
+        except duckdb.ConnectionException:
+            if not self._closed:  # meanwhile, by another thread
+                raise
+        raise StoreError("this lab is closed; open it again to ask")
 
     def trees(self, run: str, found: Columns) -> list[Tree]:
         """The trees whose columns tree, task_key and extras were `found`."""

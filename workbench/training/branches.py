@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from workbench.errors import SettingError
@@ -20,6 +21,31 @@ class Saved:
 def update_folder(folder: Path, update: int) -> Path:
     """Where a run whose checkpoints lie in `folder` keeps the one made after `update`."""
     return folder / f"update-{update:05d}"
+
+
+def check_unused(folder: Path) -> None:
+    """A folder whose checkpoints are another run's cannot take this one's.
+
+    Raises:
+        SettingError: it holds checkpoints.
+    """
+    held = _in_folder(folder)
+    if held:
+        raise SettingError(
+            f"folder {str(folder)!r} holds the checkpoints of another run (the last after update {held[-1].update}); "
+            f"give another folder, or go on from it: resume({str(held[-1].folder)!r}, ...)"
+        )
+
+
+def folder_after(checkpoint: Path, update: int) -> Path:
+    """Where a run that goes on from `checkpoint`, made after `update`, keeps its own: beside it where that is the
+    last, else in a folder of its own in there, since what is saved stays.
+    """
+    folder = checkpoint.parent
+    if not any(one.update > update for one in _in_folder(folder)):
+        return folder
+    free = (folder / f"from-{update:05d}{tail}" for tail in chain([""], (f".{n}" for n in count(2))))
+    return next(one for one in free if not one.exists())
 
 
 @dataclass(frozen=True)

@@ -320,6 +320,8 @@ class Run(Driven):
     def _branch(self) -> None:
         """Go on under a name and with a folder of its own: trees drawn again have the ids of those that were left."""
         self._branches += 1
+        while self._given_folder is not None and (self._given_folder / f"{self.first_name}.{self._branches}").exists():
+            self._branches += 1
         name = f"{self.first_name}.{self._branches}"
         try:
             self.name = self._named(name)

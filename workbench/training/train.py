@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.errors import SettingError
 from workbench.protocols import Environment, Policy, Recorder
+from workbench.training.branches import check_unused, folder_after
 from workbench.training.checkpoint import load_checkpoint
 from workbench.training.method import DrGRPO, Method
 from workbench.training.plan import Optimiser, Plan
@@ -41,13 +42,13 @@ def train(
         updates: optimiser updates to do.
         tasks_per_update: tasks drawn an update; rollouts = this x the method's group size.
         recorder: a store; rollouts, scores, plans and reports go there, checkpoints into its folder.
-        checkpoints: folder for checkpoints; default the recorder's.
+        checkpoints: folder for checkpoints, which holds none yet; default the recorder's.
         checkpoint_every: updates between checkpoints (one is always made at the end); 0: only at the end.
         plan: further fields of `Plan` (end_rule, micro_batch_tokens).
 
     Raises:
         CapabilityError: the policy's weights are not in this process.
-        SettingError: no tasks, or a setting that makes no sense.
+        SettingError: no tasks, a setting that makes no sense, or a folder with the checkpoints of another run.
     """
     if getattr(policy, "temperature", 1.0) == 0:
         raise SettingError("a greedy policy (temperature 0) explores nothing; train policy.at(1.0)")
@@ -60,6 +61,8 @@ def train(
         **plan,
     )
     folder = Path(checkpoints) if checkpoints is not None else None
+    if folder is not None:
+        check_unused(folder)
     return Run(
         policy,
         environment,
@@ -107,7 +110,7 @@ def resume(
         seed=state["seed"],
         recorder=recorder,
         name=name,
-        folder=saved.folder.parent if recorder is None else None,
+        folder=folder_after(saved.folder, state["update"]) if recorder is None else None,
         checkpoint_every=checkpoint_every,
         continues={"run": state["run"], "update": state["update"]},
     )
