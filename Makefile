@@ -12,6 +12,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Without a GPU: the release whose CPU build pip finds. Newer ones bring gigabytes of CUDA.
 TORCH := $(if $(shell command -v nvidia-smi),,torch==2.13.0)
 
+# One worker a core, four at most. A file stays with one worker: its tests share what is dear to set up.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -22,7 +25,7 @@ demo: $(VENV)/.with-base ## the main job: roll out, score, train the tiny policy
 	@$(BIN)/workbench demo $(ARGS)
 
 test: $(VENV)/.with-test ## all tests
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TESTS) $(ARGS)
 
 test-fast: $(VENV)/.with-test ## the tests that need no browser and take no minutes
 	@$(BIN)/python -m pytest -m "not slow and not browser" $(TESTS) $(ARGS)

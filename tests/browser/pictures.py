@@ -65,6 +65,7 @@ def notebooks(lab: Lab) -> None:
     lab.wait_idle()
     page.evaluate("() => jupyterapp.commands.execute('application:toggle-left-area')")
     shot(lab, 1, "step_through")
+    page.set_viewport_size({"width": 1280, "height": 1500})  # all of it at once
     shot(lab, 3, "run_monitor")
     lab.theme("dark")
     lab.output(1).locator(".wb").focus()
@@ -87,7 +88,7 @@ def served(browser: Browser, home: Path) -> None:
     address = f"http://127.0.0.1:{port}"
     with running([*command, "--no-show"], folder, address, {**os.environ, **at_home(folder)}):
         page = a_page(browser, 640)
-        page.goto(f"{address}/browse?run=r1")
+        page.goto(f"{address}/?run=r1")
         page.locator(".wb-rollout-table").first.wait_for(timeout=60_000)
         page.wait_for_timeout(1500)
         page.screenshot(path=PICTURES / "browse.png", animations="disabled")
