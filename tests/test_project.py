@@ -29,7 +29,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
     ("widgets",),
-    ("cli", "commands", "embedded", "main_job", "papers", "adapters", "workbench", "widgets.app"),
+    (
+        "cli",
+        "commands",
+        "embedded",
+        "main_job",
+        "rescoring",
+        "handing_on",
+        "papers",
+        "adapters",
+        "workbench",
+        "widgets.app",
+    ),
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 

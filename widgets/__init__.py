@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Explore": "widgets.explore",
     "RolloutTable": "widgets.rollout_table",
     "RunMonitor": "widgets.run_monitor",
     "StepThrough": "widgets.step_through",

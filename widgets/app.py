@@ -33,6 +33,7 @@ from widgets.component import HERE, Component, style_text
 from widgets.in_panel import in_panel
 from widgets.login import Door, visitor
 from widgets.pages.browse import browse
+from widgets.pages.explore import explore
 from widgets.pages.step import step
 from widgets.pages.train import train
 from widgets.pages.trainer import Trainer
@@ -48,6 +49,7 @@ PAGES: tuple[tuple[str, str, Callable[[Visit], Shown]], ...] = (
     ("Browse", "./", browse),
     ("Step", "./step", step),
     ("Train", "./train", train),
+    ("SQL", "./sql", explore),
 )
 
 SECRET = "WORKBENCH_COOKIE_SECRET"

@@ -20,6 +20,7 @@ import anywidget
 import panel as pn
 import param
 import traitlets
+from panel.models.esm import ESMEvent
 
 from widgets.component import HERE, Component, plain
 
@@ -133,7 +134,20 @@ class _Link:
 
     def _say(self, content: Any, buffers: Sequence[Any] | None = None) -> None:
         told = {"content": json.dumps(plain(content)), "buffers": [bytes(one) for one in buffers or ()]}
-        self._on_document(partial(self.host._send_msg, told))
+        self._on_document(partial(self._send, told))
+
+    def _send(self, told: dict[str, Any]) -> None:
+        """Send a message while the document is locked.
+
+        Panel's own `_send_msg` writes past the lock; where the page says something at the same moment, its message is
+        lost (Panel 1.9.4). With the lock Bokeh's own way is the sure one.
+        """
+        document = self._document
+        if document is None or document.session_context is None:
+            self.host._send_msg(told)
+            return
+        for model, _ in self.host._models.copy().values():
+            document.callbacks.send_event(ESMEvent(model=model, data=told))
 
     def _python_set(self, change: Any) -> None:
         told = _told(self.widget, change["name"])

@@ -43,6 +43,8 @@ _NAMES = {
     "workbench.training.sft": "sft",
     "workbench.training.train": "resume train",
     "workbench.embedded": "demo",
+    "workbench.handing_on": "write_dpo write_prm write_sft",
+    "workbench.rescoring": "rescore",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 _HOME["open"] = "workbench.store"

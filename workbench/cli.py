@@ -11,10 +11,14 @@ from collections.abc import Sequence
 
 from workbench import __version__
 from workbench.commands import (
+    copy_command,
     corpus_command,
+    dataset_command,
     demo_command,
     export_command,
     import_command,
+    mend_command,
+    migrate_command,
     models_command,
     rollout_command,
     score_command,
@@ -53,9 +57,13 @@ FAMILIES = (
     train_command,
     import_command,
     export_command,
+    dataset_command,
+    copy_command,
     sql_command,
     serve_command,
     users_command,
+    mend_command,
+    migrate_command,
     world_command,
     models_command,
     corpus_command,

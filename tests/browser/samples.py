@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 from playwright.sync_api import Locator, expect
@@ -106,6 +107,33 @@ def rollout_table() -> Component:
     return RolloutTable(columns, lambda query: Rows(rows, 1000), **told)
 
 
+def explore() -> Component:
+    """With an answer to a question, as a lab would give it."""
+    import time
+
+    import pyarrow as pa
+
+    from widgets import Explore
+    from workbench.store.visitors import Answer, Limits
+
+    answer = pa.table(
+        {
+            "run": ["r1"] * 250,
+            "tree": [f"tree-{n}" for n in range(250)],
+            "value": [None if n % 7 == 0 else n / 8 - 3 for n in range(250)],
+            "question": ["Which town is the capital of the country in which the long river of the question ends? " * 4]
+            * 250,
+        }
+    )
+    question = SimpleNamespace(answer=lambda: Answer(answer, "rows", 0.0625), cancel=lambda: None)
+    visitors = SimpleNamespace(ask=lambda sql: question, limits=Limits(), make_ready=lambda: None)
+    made = Explore(SimpleNamespace(path=Path("lab"), visitors=visitors), link="step")  # type: ignore[arg-type]
+    made.hear_ask("select run, tree, value, question\nfrom returns join trajectories using (run, tree, trajectory)")
+    while not made.still:
+        time.sleep(0.001)
+    return made
+
+
 def form() -> Component:
     from widgets.form import Field, Form
 
@@ -124,6 +152,7 @@ MAKERS: dict[str, Callable[[], Component]] = {
     "step through, missing": step_through_missing,
     "run monitor": run_monitor,
     "rollout table": rollout_table,
+    "explore": explore,
     "form": form,
 }
 

@@ -23,7 +23,7 @@ def existing_lab(folder: str) -> Store:
 
 def check_lab(folder: str) -> None:
     """Raises StoreError where there is no lab in `folder`, and says what to type."""
-    if not (Path(folder) / "catalog.sqlite").exists():
+    if not any((Path(folder) / part).exists() for part in ("catalog.sqlite", "data")):  # data alone: damaged
         here = sorted(str(path.parent) for path in Path().glob("*/catalog.sqlite"))
         raise StoreError(
             f"no lab in {folder!r}; here are: {', '.join(here) or 'none'}. Commands that log make one: "

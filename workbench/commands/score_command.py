@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from workbench.commands.options import add_command, add_lab
 
 if TYPE_CHECKING:
-    from workbench.scores import Scores
-    from workbench.trajectory import Tree
+    from pandas import DataFrame
+
+    from workbench.store import Store
 
 LESSON = """
 pay for what a run did: score its rollouts by a reward
 
 Reads the run's trajectories from the lab, scores each, and records the scores as a new version beside earlier ones;
-`scores` in SQL shows the newest. Prints each part's mean over rollouts with its 95 % interval (tasks drawn again), and
+`scores` in SQL shows the newest. A run of any size is scored some hundred trajectories at a time; after Ctrl-C the same
+command goes on where it stopped. Prints each part's mean over rollouts with its 95 % interval (tasks drawn again), and
 how many were scored, missing (should have a score, and it failed) or not applicable (the part says nothing there);
 neither of those two counts as 0. A reward is written as in Python: names with settings, numbers, + - * and brackets.
 
@@ -32,7 +34,13 @@ examples:
 
 
 def add(commands: Any) -> None:
-    parser = add_command(commands, "score", run, LESSON, kept="no scores were recorded in {lab}")
+    parser = add_command(
+        commands,
+        "score",
+        run,
+        LESSON,
+        kept="what was scored so far is kept in {lab}; the same command goes on from there",
+    )
     parser.add_argument("name", nargs="?", metavar="RUN", help="a run of the lab")
     parser.add_argument("reward", nargs="?", metavar="REWARD", help='such as "ExactMatch() + 0.5 * CoverageGain()"')
     parser.add_argument("--list", action="store_true", help="list the rewards instead")
@@ -45,53 +53,64 @@ def run(args: argparse.Namespace) -> None:
         return
     from workbench.commands.labs import existing_lab, in_lab
     from workbench.errors import SettingError
-    from workbench.rewards import score
+    from workbench.rescoring import rescore
     from workbench.rewards.expression import read_reward
-    from workbench.spec import code_version, dumps
 
     if args.reward is None:
         raise SettingError('score needs a run and a reward, such as: workbench score r1 "ExactMatch()"')
     reward = read_reward(args.reward)
     with existing_lab(args.lab) as store:
-        trees = store.trees(args.name)
-        if not trees:
-            raise SettingError(f"run {args.name!r} holds no trajectories; there is nothing to score")
-        scores = score(trees, reward)
-        store.record_scores(trees, scores, run=args.name, reward=dumps(reward), version=code_version(reward))
-    print(f"{reward!r} on {sum(map(len, trees))} rollouts of {len(trees)} tasks of run {args.name}\n")
-    print(report(trees, scores, type(reward).__name__))
+        done = rescore(store, reward, args.name, progress=sys.stderr.isatty())
+        already = f", {done.kept} of them scored by it before" if done.kept else ""
+        print(f"{reward!r} (version {done.version}) on {done.trees + done.kept} trees of run {args.name}{already}")
+        print(f"\n{report(store, args.name, done.version)}")
+        others = len(store.versions(args.name)) - 1
     asked = f"select part, value, why from scores where run = '{args.name}' order by value limit 20"
     command = f'sql "{asked}"'
     print(f"\nRecorded in {args.lab}. Why, rollout by rollout:\n{in_lab(command, args.lab)}")
+    if others:
+        print(f"What moved from the version before: wb.open({args.lab!r}).compare(run={args.name!r})")
 
 
-def report(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]], name: str) -> str:
+TOTALS = """
+    with newest as (
+        select max(scorings.pass) as pass from scorings where run = $run and reward = $version group by tree
+    ), sums as (
+        select l.node = 0 as whole, l.part, l.tree, l.trajectory, count(l.value) > 0 as scored,
+               bool_or(l.status = 'missing') as missing, sum(l.value) as total
+        from scores_log l join newest using (pass) where (l.term or l.node = 0) and l.status <> 'not applicable'
+        group by all
+    )
+    select whole, part, tree, avg(total) filter (not missing) as mean, count(*) filter (missing) as missing,
+           count(*) filter (scored and not missing) as scored
+    from sums group by whole, part, tree order by tree
+"""
+
+
+def report(store: Store, run: str, version: str) -> str:
     """A line a part, then the whole: mean over rollouts of what the part pays a rollout, unweighted."""
     from workbench.commands.tables import text_table
 
-    first = scores[0][0]
-    rows = [
-        _row(part.name, part.weight, [[s.parts[p].scores for s in tree] for tree in scores])
-        for p, part in enumerate(first.parts)
-    ]
-    rows.append(_row("total" if rows else name, 1.0, scores))
+    found = store.sql(TOTALS, run=run, version=version)
+    count = int(store.sql("select count(*) as n from trajectories where run = $run", run=run).n[0])
+    first = store.scores(run, store.trees(run, limit=1), version)[0][0]
+    terms = found[~found.whole] if first.parts else found.iloc[:0]
+    rows = [_row(part.name, part.weight, terms[terms.part == part.name], count) for part in first.parts]
+    rows.append(_row("total" if rows else first.name, 1.0, found[found.whole], count))
     columns = ["part", "weight", "mean", "95 % interval", "scored", "missing", "not applicable"]
     return text_table(columns, rows)
 
 
-def _row(name: str, weight: float, scores: Sequence[Sequence[Scores]]) -> list[Any]:
-    import numpy as np
-
+def _row(name: str, weight: float, trees: DataFrame, count: int) -> list[Any]:
+    """One part, from what it paid in each tree."""
     from workbench.evaluation import bootstrap_interval
-    from workbench.scores import Status, combined_status
 
-    status = np.array([combined_status(one.status_S[:, None])[0] for tree in scores for one in tree])
-    totals = [np.array([one.total for one in tree]) for tree in scores]
-    tasks = np.array([np.nanmean(values) if not np.isnan(values).all() else np.nan for values in totals])
-    interval = bootstrap_interval(tasks)
-    counts = [int((status == kind).sum()) for kind in (Status.SCORED, Status.MISSING, Status.NOT_APPLICABLE)]
-    reach = "" if np.isnan(interval.mean) else f"{interval.low:.3f} to {interval.high:.3f}"
-    return [name, weight, f"{interval.mean:.3f}" if reach else "-", reach or "-", *counts]
+    scored, missing = int(trees.scored.sum()), int(trees.missing.sum())
+    counts = [scored, missing, count - scored - missing]
+    if not scored:
+        return [name, weight, "-", "-", *counts]
+    interval = bootstrap_interval(trees["mean"].to_numpy(float))
+    return [name, weight, f"{interval.mean:.3f}", f"{interval.low:.3f} to {interval.high:.3f}", *counts]
 
 
 def listing() -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from workbench.errors import WorkbenchError
+from workbench.errors import StoreError, WorkbenchError
 from workbench.formats.contract import BadRow, Format, Read, Record
 from workbench.formats.registry import format_named, guess
 from workbench.protocols import Recorder
@@ -24,6 +25,8 @@ class Lab(Recorder, Protocol):
     """A recorder that keeps labels too, and can be waited for, as the store."""
 
     def flush(self) -> None: ...
+
+    def together(self) -> AbstractContextManager[None]: ...
 
     def label(
         self,
@@ -138,7 +141,10 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 def _record(lab: Lab, imported: Imported, batch: Sequence[Record]) -> None:
     try:
-        _keep(lab, imported, batch)
+        with lab.together():
+            _keep(lab, imported, batch)
+    except StoreError:  # a full disk, say: no fault of the rows
+        raise
     except WorkbenchError as error:
         if len(batch) == 1:
             imported.leave_out(BadRow(f"tree {batch[0].tree.id!r}", str(error)))

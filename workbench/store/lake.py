@@ -8,7 +8,6 @@ own `sqlite3` in a process that has the lab open: closing it would drop the lock
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from workbench.errors import MissingPackage, StoreBusy, StoreError
+from workbench.store.locks import LockedFile
 
 T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
@@ -33,8 +33,8 @@ EXTENSIONS = {"ducklake": "ducklake", "sqlite": "sqlite_scanner"}
 _TRANSIENT = ("database is locked", "Exceeded the maximum retry count")
 
 
-def connect(lab: Path, *, read_only: bool, threads: int | None = None) -> Connection:
-    """A DuckDB of its own with the lab attached as `lake`.
+def connect(lab: Path, *, read_only: bool, threads: int | None = None, snapshot: int | None = None) -> Connection:
+    """A DuckDB of its own with the lab attached as `lake`; as it was at `snapshot`, where one is given.
 
     Raises:
         MissingPackage: the extension packages are missing or made for another duckdb.
@@ -51,6 +51,7 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None) -> Connec
     _load_extensions(connection)
     catalog, data = f"ducklake:sqlite:{lab / 'catalog.sqlite'}", f"{lab / 'data'}/"
     mode = ", READ_ONLY" if read_only else ""
+    mode += f", SNAPSHOT_VERSION {snapshot}" if snapshot is not None else ""
     attach = (
         f"attach {_quoted(catalog)} as lake (DATA_PATH {_quoted(data)}, OVERRIDE_DATA_PATH true, "
         f"META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
@@ -103,25 +104,34 @@ def locked(lab: Path, *, deadline_s: float) -> Iterator[None]:
 
     Raises:
         StoreBusy: another process held it until the deadline.
+        StoreError: the folder cannot be written.
     """
-    with open(lab / "write.lock", "a+") as file:
-        _wait_for(file.fileno(), lab, deadline_s)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}))
-        file.flush()
+    file = _taken(lab, deadline_s)
+    try:
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
+        with contextlib.suppress(OSError):  # on a full disk nobody is told who holds it, and that is all
+            os.ftruncate(file.descriptor, 0)
+            os.write(file.descriptor, json.dumps(holder).encode())
         yield
+    finally:
+        file.close()
 
 
-def _wait_for(descriptor: int, lab: Path, deadline_s: float) -> None:
+def _taken(lab: Path, deadline_s: float) -> LockedFile:
     give_up = time.monotonic() + deadline_s
     wait_s = 0.001
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise StoreBusy(_who_holds(lab, deadline_s)) from None
+            file = LockedFile.take(lab / "write.lock", make=True)
+        except OSError as error:
+            raise StoreError(
+                f"the folder of lab {str(lab)!r} cannot be written: {error}. Reading a lab needs that too, for the log "
+                "of its catalog; mend the folder, or copy it and open the copy"
+            ) from error
+        if file is not None:
+            return file
+        if time.monotonic() > give_up:
+            raise StoreBusy(_who_holds(lab, deadline_s))
         time.sleep(wait_s * random.uniform(0.5, 1.5))
         wait_s = min(wait_s * 1.5, 0.02)
 
@@ -133,8 +143,8 @@ def _who_holds(lab: Path, deadline_s: float) -> str:
     except (OSError, ValueError, KeyError):
         who = "another process holds it"
     return (
-        f"the write lock of lab {str(lab)!r} was not had within {deadline_s:g} s: {who}. Rows recorded so far are kept "
-        "in memory and written at the next flush(); wait, or end that process if it hangs (the lock goes with it)"
+        f"the write lock of lab {str(lab)!r} was not had within {deadline_s:g} s: {who}. Wait, or end that process if "
+        "it hangs (the lock goes with it)"
     )
 
 

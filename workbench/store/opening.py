@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 
 import duckdb
 
 from workbench.errors import StoreError
 from workbench.store import lake
+from workbench.store.migrating import check_version, version_of
 from workbench.store.rows import now
 from workbench.store.schema import VERSION
 from workbench.store.store import Store
@@ -18,9 +20,13 @@ from workbench.store.views import statements
 def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Store:
     """Open a lab folder, making it on first use. Several processes may have it open at once.
 
+    What processes that were killed left in their journals comes in now.
+
     Args:
-        path: the folder. It holds the catalog (catalog.sqlite), the rows (data/) and the write lock.
-        lock_timeout_s: how long a write waits for those of other processes, seconds.
+        path: the folder. It holds the catalog (catalog.sqlite), the rows (data/), the write lock, and what was recorded
+            and is not in the tables yet (journal/).
+        lock_timeout_s: how long a commit waits for those of other processes, seconds; after that it warns, and tries
+            again. What is recorded is on disk before.
 
     Raises:
         StoreError: the path is a file, or the lab cannot be read or was made by a newer workbench.
@@ -30,12 +36,26 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
     lab = Path(path).expanduser().absolute()
     if lab.exists() and not lab.is_dir():
         raise StoreError(f"a lab is a folder, and {str(lab)!r} is a file; give another path")
-    lab.mkdir(parents=True, exist_ok=True)
-    reader = _made(lab)
-    if reader is None:
-        with lake.locked(lab, deadline_s=lock_timeout_s):
-            _make(lab)
-        reader = lake.connect(lab, read_only=True)
+    try:
+        lab.mkdir(parents=True, exist_ok=True)
+        reader = _made(lab)
+        if reader is None:
+            with lake.locked(lab, deadline_s=lock_timeout_s):
+                _make(lab)
+            reader = lake.connect(lab, read_only=True)
+    except PermissionError as error:
+        raise StoreError(
+            f"lab {str(lab)!r} cannot be opened: {error.strerror}: {error.filename!r}. A lab's folder must be "
+            "writable, also to read it: readers leave notes there for writers. Copy it to where you may write"
+        ) from error
+    except (StoreError, duckdb.Error) as error:
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        if not isinstance(cause, duckdb.Error):
+            raise
+        raise StoreError(
+            f"lab {str(lab)!r} cannot be read: {cause}. What is damaged, and how to save the rest, says: "
+            f"workbench check {shlex.quote(str(lab))}"
+        ) from cause
     return Store(lab, reader, lock_timeout_s=lock_timeout_s)
 
 
@@ -43,32 +63,35 @@ def _made(lab: Path) -> lake.Connection | None:
     """A connection to a lab that is made already; None where it is not, or not to the end."""
     if not (lab / "catalog.sqlite").exists():
         return None
-    with contextlib.suppress(StoreError):  # someone may be making it; what is really wrong shows again in _make
+    with contextlib.suppress(
+        StoreError, duckdb.Error
+    ):  # someone may be making it; what is really wrong shows again in _make
         reader = lake.connect(lab, read_only=True)
-        if _version(reader) == VERSION:
+        if version_of(reader) == VERSION:
             return reader
         reader.close()
     return None
 
 
 def _make(lab: Path) -> None:
+    _check_not_lost(lab)
     with contextlib.closing(lake.connect(lab, read_only=False)) as connection:
-        version = _version(connection)
-        if version is None:
-            create, settings = statements()
-            for statement in ("begin", *create, "commit", "begin", *settings, "commit"):
-                connection.execute(statement)
-            connection.execute("insert into lab values ($version, $now)", {"version": VERSION, "now": now()})
-        elif version != VERSION:
-            raise StoreError(
-                f"lab {str(lab)!r} has schema {version} and this workbench knows {VERSION}; open it with the workbench "
-                "that made it, or install the newest"
-            )
+        version = version_of(connection)
+        if version is not None:
+            check_version(lab, version)
+            return
+        create, settings = statements()
+        for statement in ("begin", *create, "commit", "begin", *settings, "commit"):
+            connection.execute(statement)
+        connection.execute("insert into lab values ($version, $now)", {"version": VERSION, "now": now()})
 
 
-def _version(connection: lake.Connection) -> int | None:
-    """Schema version of the lab, None where it was never made to the end."""
-    try:
-        return connection.execute("select max(version) from lab").fetchall()[0][0]
-    except duckdb.CatalogException:
-        return None
+def _check_not_lost(lab: Path) -> None:
+    """A lab whose catalog is gone shall not be made anew over its rows."""
+    catalog = lab / "catalog.sqlite"
+    gone = "missing" if not catalog.exists() else "" if catalog.stat().st_size else "empty"
+    if gone and any((lab / "data").rglob("*.parquet")):
+        raise StoreError(
+            f"the catalog of lab {str(lab)!r} is {gone}, though its rows are there. Put catalog.sqlite back from a "
+            f"copy, or see what can be saved with: workbench check {shlex.quote(str(lab))}"
+        )

@@ -80,6 +80,22 @@ ONE_TREE = "select run, tree, task_key, extras from trees where tree = $tree and
 
 TREE_NAMES = "select distinct tree from trees where $run is null or run = $run"
 
+TREE_LIST = """
+    select update, tree, trajectories from trees where run = $run and ($update is null or update = $update)
+    order by update, entry
+"""
+
+IN_FORCE_BY = """
+    select tree from (
+        select tree, reward from scorings where run = $run
+        qualify row_number() over (partition by tree order by scorings.pass desc) = 1
+    ) where reward = $version
+"""
+
+TREES_NAMED = """
+    select tree, task_key, extras from trees where run = $run and tree in (select unnest($trees)) order by update, entry
+"""
+
 TRAJECTORIES = """
     select tree, group_id, trajectory, number, task_key, role, fork, ended, end_reason, steps, extras
     from trajectories where run = $run and tree in (select unnest($trees))
@@ -129,6 +145,25 @@ PARTS_OF = """
     where run = $run and tree = $tree and trajectory = $trajectory order by part, step
 """
 
+# ---------------------------------------------------------------- who said what, and when
+
+HISTORY = """
+    with said as (select * from labels where run = $run and ($tree is null or tree = $tree))
+    select recorded, what, who, tree, trajectory, step, part, old, new, why, reward from (
+        select recorded, 'edit' as what, who, tree, trajectory, step, part, old, new, why, reward, edit as id
+        from edits where run = $run and ($tree is null or tree = $tree)
+        union all
+        select recorded, 'label', who, tree, trajectory, step, name,
+               lag(value) over (partition by who, tree, trajectory, step, name order by label), value, why, null, label
+        from said
+        union all
+        select recorded, 'scored', null, tree, null, null, null, null, null, null, reward, scorings.pass
+        from scorings where run = $run and ($tree is null or tree = $tree)
+    )
+    where $trajectory is null or trajectory is null or trajectory = $trajectory
+    order by id
+"""
+
 # ---------------------------------------------------------------- before writing
 
 RECORDED = """
@@ -137,3 +172,5 @@ RECORDED = """
 """
 
 RUN_NAMES = "select distinct run from run_events"
+
+FOLDED = "select coalesce(max(position), 0) from journals where journal = $journal"

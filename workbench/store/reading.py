@@ -14,7 +14,9 @@ from workbench.errors import StoreError, UnknownName
 from workbench.plain import escape
 from workbench.scores import Scores
 from workbench.store import lake, queries
-from workbench.store.rows import build_trees, column_lists, group_ids
+from workbench.store.catalog import is_damage
+from workbench.store.overlay import laid_over
+from workbench.store.rows import Rows, build_trees, column_lists, group_ids
 from workbench.store.scoring import build_scores
 from workbench.store.views import RELATIONS
 from workbench.trajectory import Tree
@@ -24,9 +26,14 @@ Columns = dict[str, list]
 
 
 class Reader:
-    """A read-only connection to a lab. `before` runs ahead of every question."""
+    """A read-only connection to a lab.
 
-    def __init__(self, connection: lake.Connection, *, deadline_s: float, before: Callable[[], None]) -> None:
+    `before` runs ahead of every question, and may return edits and labels that the lake does not hold yet.
+    """
+
+    def __init__(
+        self, connection: lake.Connection, *, deadline_s: float, before: Callable[[], Sequence[Rows] | None]
+    ) -> None:
         self._connection = connection
         self._deadline_s = deadline_s
         self._before = before
@@ -57,11 +64,19 @@ class Reader:
         """What `job` returns, given a fresh cursor; done again from the start where the catalog was locked."""
         try:
             if not self._closed:
-                self._before()
-                return lake.retried(lambda: job(lake.cursor(self._connection)), deadline_s=self._deadline_s)
+                waiting = self._before() or ()
+                return lake.retried(
+                    lambda: job(laid_over(lake.cursor(self._connection), waiting)), deadline_s=self._deadline_s
+                )
         except duckdb.ConnectionException:
             if not self._closed:  # meanwhile, by another thread
                 raise
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise StoreError(
+                    f"the lab is damaged: {error}. What is lost, and how to save the rest, says: workbench check LAB"
+                ) from error
+            raise
         raise StoreError("this lab is closed; open it again to ask")
 
     def trees(self, run: str, found: Columns) -> list[Tree]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-VERSION = 1
-"""Goes up when a table changes shape."""
+VERSION = 2
+"""Goes up when a table changes shape; migrating.py says how a lab of the version before becomes one of this."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ _ARROW = {
     "VARCHAR": pa.string(),
     "UUID": pa.string(),
     "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
     "BOOLEAN": pa.bool_(),
     "TIMESTAMP": pa.timestamp("us"),
@@ -244,7 +245,7 @@ TABLES = (
             SCORE_VALUE.replace("scored or missing", "scored, missing, or not applicable (where a reason was given)"),
             "reward VARCHAR version, see rewards",
         ),
-        sorted_by="run ASC, group_id ASC",
+        sorted_by="run ASC, reward ASC, pass ASC",
         inline_rows=50,
     ),
     Relation(
@@ -316,6 +317,11 @@ TABLES = (
             "report VARCHAR JSON: names and numbers; ask with report->>'loss'",
             _ROW,
         ),
+    ),
+    Relation(
+        "journals",
+        "How far each writer's journal is in these tables. The largest position of a journal counts.",
+        columns("journal VARCHAR its file in the folder journal/", "position BIGINT bytes", _ROW),
     ),
     Relation("lab", "The version of this schema.", columns("version INTEGER goes up with the schema", _ROW)),
 )

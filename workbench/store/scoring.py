@@ -147,16 +147,20 @@ def _build(
     tree: Tree, trajectory: Trajectory, shape: list, given: Mapping[tuple, list], token_level: Mapping[tuple, tuple]
 ) -> Scores:
     nodes = []
-    for number, (*_, level, name) in enumerate(shape):
+    for number, (_, _, _, _, level, *_) in enumerate(shape):
         key = (tree.id, trajectory.id, number)
         if key in token_level:
             nodes.append(_token_scores(*token_level[key]))
         else:
             nodes.append(_filled(given.get(key, []), Level(level), len(trajectory.steps)))
-        nodes[-1].name = name
     for number in reversed(range(1, len(shape))):
         above, name, weight, place, *_ = shape[number]
         nodes[above].parts = (Part(name, unpack(weight), nodes[number], place), *nodes[above].parts)
+    for node, (_, part, _, _, _, *own) in zip(nodes, shape, strict=True):
+        if own:
+            node.name = own[0]
+        elif not node.parts:  # schema 1 kept no name of the score's own: without parts it goes by its part's
+            node.name = part
     return nodes[0]
 
 

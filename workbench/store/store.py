@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import getpass
 import weakref
 from collections.abc import Mapping, Sequence
@@ -12,36 +13,38 @@ from typing import Any, Self
 import pandas as pd
 
 from workbench import spec
-from workbench.errors import ScoreError, SettingError, StoreError, UnknownName, UnknownRun
-from workbench.plain import dumps, escape, loads, null_if_nan, pack, unpack
+from workbench.errors import ScoreError, SettingError
+from workbench.plain import dumps, escape, null_if_nan, pack
 from workbench.scores import Scores
-from workbench.store import lake, queries, upkeep
-from workbench.store.browsing import Browsing
+from workbench.store import history, lake, queries, upkeep
+from workbench.store.asking import Asking
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
 from workbench.store.scoring import score_rows
-from workbench.store.views import Listing, described
+from workbench.store.visitors import Visitors
 from workbench.store.writer import Writer
 from workbench.trajectory import Tree
 
 Json = Mapping[str, Any]
 
 
-class Store:
+class Store(Asking):
     """A lab, open. `open_store` makes one.
 
-    Recording returns at once: a thread of its own writes. What was recorded here is written before anything is read
-    here, at `flush`, at `close` and when the interpreter exits. If writing fails, the next call raises the error (and
-    does nothing else); what was recorded before is kept and tried again after that.
+    A call that records returns when its rows are on disk, in a journal of this process (milliseconds, whatever others
+    do): a kill loses nothing after that. A thread of its own takes them into the tables, where every process sees
+    them: a quarter of a second later, before anything is read here, at `flush`, at `close` and when the interpreter
+    exits. Edits and labels show here at once. Where the tables cannot be written (another process holds the lock for
+    long, the disk is full), a warning says so once, rows wait in the journal, and reading answers without them. Rows
+    that contradict the lab are dropped, and the next call raises that (and does nothing else).
     """
 
     def __init__(self, path: Path, connection: lake.Connection, *, lock_timeout_s: float) -> None:
-        self.path = path
         self._writer = Writer(path, deadline_s=lock_timeout_s, linger_s=0.25)
-        self._reader = Reader(connection, deadline_s=lock_timeout_s, before=self._writer.flush)
-        self.browsing = Browsing(self._reader)  # runs, tasks and trajectories page by page, for tables of any length
+        super().__init__(path, Reader(connection, deadline_s=lock_timeout_s, before=self._writer.settle))
         self._lock_timeout_s = lock_timeout_s
-        self._runs: set[str] = set()  # known to exist
+        self.visitors = Visitors(path, before=self._writer.settle)  # answers SQL of people who are not trusted
+        self._writer.adopt()
         weakref.finalize(self, self._writer.close_at_exit)
 
     def __repr__(self) -> str:
@@ -54,19 +57,51 @@ class Store:
         self.close()
 
     def flush(self) -> None:
-        """Return when everything recorded so far is on disk."""
+        """Return when everything recorded so far is in the tables, for every process to see.
+
+        Where the lock is not had in time this warns and returns: the rows are safe, and come in with the next commit.
+
+        Raises:
+            StoreError: they cannot be written (a full disk ...) and wait in the journal, or rows were refused.
+        """
         self._writer.flush()
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What this thread records in the block is on disk at its end: one wait for the disk for many rows."""
+        return self._writer.together()
+
     def close(self) -> None:
-        """Write everything recorded so far and let go of the lab. Closing twice does nothing."""
-        self._writer.close()
-        self._reader.close()
+        """Take everything recorded so far into the tables and let go of the lab. Closing twice does nothing."""
+        self.visitors.close()
+        try:
+            self._writer.close()
+        finally:
+            self._reader.close()
 
     def tidy(self) -> None:
         """Merge the small files that many writes leave. The writer does so now and then by itself."""
         self.flush()
         with contextlib.closing(lake.connect(self.path, read_only=False)) as connection:
             upkeep.tidy(self.path, connection, deadline_s=self._lock_timeout_s)
+
+    def at(self, when: int | str | datetime.datetime) -> history.Past:
+        """The lab as it was at a time or snapshot: everything that only reads works there, people's edits included.
+
+        Args:
+            when: number of a snapshot (see `snapshots`), or a time: without a zone it is UTC; a text is ISO 8601. What
+                the tables held by then counts: a row is in them some tenths of a second after it was recorded. Tidying
+                changes nothing of it.
+
+        Raises:
+            SettingError: `when` is neither, or lies in the future.
+            StoreError: the lab was made later.
+            UnknownName: no such snapshot.
+        """
+        return history.Past(self.path, *history.find(self._reader, when), deadline_s=self._lock_timeout_s)
+
+    def snapshots(self) -> pd.DataFrame:
+        """Every commit, oldest first: snapshot (number for `at`), recorded (UTC), what (which tables it added to)."""
+        return history.snapshots(self._reader)
 
     # ------------------------------------------------------------ recording (protocols.Recorder)
 
@@ -127,7 +162,7 @@ class Store:
         self._record("reports", run, (run, int(update), told, now()))
 
     def end_run(self, run: str, status: str) -> None:
-        """Say how the run ended, and return when everything of it is on disk."""
+        """Say how the run ended, and return when everything of it is in the tables."""
         self._record("run_events", run, (run, "end", status, None, now()))
         self.flush()
 
@@ -161,10 +196,11 @@ class Store:
 
         Raises:
             ScoreError: `new` is NaN, or there is no such score to edit.
+            UnknownRun: no such run.
         """
         if new is not None and null_if_nan(new) is None:
             raise ScoreError(f"an edit needs a number (or None: the score as given), got {new}")
-        at = {"run": run, "tree": tree, "trajectory": trajectory}
+        at = {"run": self._check_run(run), "tree": tree, "trajectory": trajectory}
         found = self._reader.rows(queries.SCORE_IN_FORCE, **at, part=part, step=step)
         if len(found) != 1:
             held = [p if s is None else f"{p} at step {s}" for p, s in self._reader.rows(queries.PARTS_OF, **at)]
@@ -198,142 +234,6 @@ class Store:
         made = (time_id(), who or getpass.getuser())
         self._record("labels", run, (*made, run, tree, trajectory, step, name, null_if_nan(value), why, now()))
         return made[0]
-
-    # ------------------------------------------------------------ reading back
-
-    def runs(self) -> list[str]:
-        """Names of all runs, oldest first."""
-        return [run for (run,) in self._reader.rows(queries.RUNS)]
-
-    def trees(
-        self, run: str, update: int | None = None, task: str | None = None, limit: int | None = None
-    ) -> list[Tree]:
-        """Trees as they were recorded, by update, then in order of recording; at most `limit`.
-
-        Raises:
-            UnknownRun: no such run.
-        """
-        self._check_run(run)
-        found = self._reader.columns(queries.TREES, run=run, update=update, task=task, limit=limit)
-        return self._reader.trees(run, found)
-
-    def tree(self, id: str, run: str | None = None) -> Tree:
-        """One tree as it was recorded.
-
-        Raises:
-            UnknownName: no such tree.
-            StoreError: several runs hold a tree of this id; say which with `run`.
-        """
-        columns = self._reader.columns(queries.ONE_TREE, tree=id, run=run)
-        runs = columns.pop("run")
-        if not runs:
-            known = [name for (name,) in self._reader.rows(queries.TREE_NAMES, run=run)]
-            raise UnknownName.among("tree", id, known, where=f"lab {str(self.path)!r}")
-        if len(runs) > 1:
-            raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {id!r}; say which: run={runs[0]!r}")
-        return self._reader.trees(runs[0], columns)[0]
-
-    def scores(self, run: str, trees: Sequence[Tree], version: str | None = None) -> list[list[Scores]]:
-        """Scores as the reward gave them (people's edits are in the view `scores`), one list a tree.
-
-        Args:
-            version: reward version, see the table rewards; None: each tree's newest scoring.
-
-        Raises:
-            UnknownName: a tree was not scored (by this version).
-        """
-        self._check_run(run)
-        return self._reader.scores(run, trees, version) if trees else []
-
-    def reward(self, version: str) -> Any:
-        """The reward of this version, made again from its stored settings.
-
-        Raises:
-            UnknownName: no such version, or it uses a part that no imported module defines.
-            StoreError: what was scored came without its reward's settings.
-        """
-        known = dict(self._reader.rows(queries.REWARDS))
-        if version not in known:
-            raise UnknownName.among("reward version", version, known, where=f"lab {str(self.path)!r}")
-        if known[version] == "{}":
-            raise StoreError(f"the scores of version {version!r} were recorded without the settings of their reward")
-        return spec.loads(known[version])
-
-    def reports(self, run: str) -> pd.DataFrame:
-        """What the updates of `run` reported: one row an update, a column a number (nested ones a.b), NaN = unknown."""
-        self._check_run(run)
-        rows = self._reader.rows(queries.REPORTS, run=run)
-        frame = pd.json_normalize([{"update": update, **unpack(loads(report))} for update, report in rows])
-        return frame.fillna(float("nan")).infer_objects()
-
-    # ------------------------------------------------------------ questions
-
-    def mean_return_by_update(self, run: str) -> pd.DataFrame:
-        """Mean of each part at each update of `run`.
-
-        Returns:
-            One row per (update, part), ordered: update int, part str, mean_return float [reward units before
-            weighting], scored int [rows], missing int [rows].
-        """
-        return self._reader.frame(queries.MEAN_RETURN_BY_UPDATE, run=self._check_run(run))
-
-    def mean_by_hops(self, run: str, part: str = "ExactMatch") -> pd.DataFrame:
-        """Mean of one part by update and hops of the task.
-
-        Returns:
-            One row per (update, hops): mean float [reward units], scored int [rows], missing int [rows].
-        """
-        return self._reader.frame(queries.MEAN_BY_HOPS, run=self._check_run(run), part=part)
-
-    def searches_by_update(self, run: str) -> pd.DataFrame:
-        """How the agent searched, by update and hops of the task.
-
-        Returns:
-            One row per (update, hops): trajectories int, and per trajectory the means searches, repeated (queries
-            asked before in the same trajectory), gold_found (gold pages brought).
-        """
-        return self._reader.frame(queries.SEARCHES_BY_UPDATE, run=self._check_run(run))
-
-    def ends_by_update(self, run: str) -> pd.DataFrame:
-        """How trajectories ended, by update.
-
-        Returns:
-            One row an update: trajectories, answered, truncated, failed, pruned int, and the means own_tokens, steps.
-        """
-        return self._reader.frame(queries.ENDS_BY_UPDATE, run=self._check_run(run))
-
-    def groups_by_spread(self, run: str, limit: int = 20) -> pd.DataFrame:
-        """The groups whose returns differ most: there is something to learn from them.
-
-        Returns:
-            At most `limit` rows: update, group_id, task, question, scored int [trajectories], mean_return and spread
-            (population standard deviation) float [reward units].
-        """
-        return self._reader.frame(queries.GROUPS_BY_SPREAD, run=self._check_run(run), limit=limit)
-
-    def sql(self, query: str, **parameters: Any) -> pd.DataFrame:
-        """Answer one question in SQL (DuckDB's): ``store.sql("from scores where run = $run", run="r1")``.
-
-        `store.tables()` says what can be asked. Nothing can be changed from here.
-
-        Raises:
-            StoreError: not one SELECT, or DuckDB refuses it.
-            UnknownName: it names a table that the lab does not have.
-        """
-        return self._reader.sql(query, parameters)
-
-    def tables(self, name: str | None = None) -> Listing:
-        """What there is to ask: tables and views with columns, types and meanings; all, or the one named."""
-        return described(name)
-
-    # ------------------------------------------------------------ inside
-
-    def _check_run(self, run: str) -> str:
-        if run not in self._runs:
-            self._runs |= set(self.runs())
-        if run not in self._runs:
-            raise UnknownRun.among("run", run, self._runs, where=f"lab {str(self.path)!r}")
-        return run
 
 
 def _claim_run(connection: lake.Connection, name: str | None, settings: str) -> str:

@@ -16,8 +16,12 @@ SMALL_BYTES = 16 * 2**20
 MANY = 100
 """A lab with more small files than this is merged by its writers."""
 
-KEPT_HOURS = 1
-"""A merged file stays that long: another process may be reading it."""
+KEPT_HOURS = 25
+"""A merged file stays at least an hour of it: another process may be reading it.
+
+DuckLake 1.5.5 compares times as texts in a SQLite catalog, where a day begins at its end: all that was merged on the
+day of the limit counts as older. 25 hours back, that is a day of which the last hour is over.
+"""
 
 
 def is_untidy(connection: lake.Connection) -> bool:

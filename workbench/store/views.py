@@ -32,6 +32,20 @@ def _shared(rows: str, content: str) -> str:
 """
 
 
+# Each tree's newest scoring with the newest edit of each score. The rewards in force are named once more, beside the
+# passes: DuckDB then leaves out the parts of a file that hold other versions only (scores_log is sorted by reward).
+_IN_FORCE = """
+    from scores_log s
+    semi join (select max(pass) as pass from scorings group by run, tree) newest on newest.pass = s.pass
+    left join (
+        from edits qualify row_number() over (
+            partition by run, tree, trajectory, step, node, reward order by edit desc) = 1
+    ) e on e.tree = s.tree and e.trajectory = s.trajectory and e.node = s.node and e.run = s.run
+       and e.reward = s.reward and e.step is not distinct from s.step
+    where s.term and s.status <> 'not applicable'
+      and s.reward in (select arg_max(reward, scorings.pass) from scorings group by run, tree)
+"""
+
 VIEWS = (
     Relation(
         "runs",
@@ -75,22 +89,13 @@ VIEWS = (
             "node INTEGER number of the part in its reward",
             "edited BOOLEAN true: a person changed it, see edits",
         ),
-        """
+        f"""
     select s.run, s.update, s.task, s.tree, s.group_id, s.trajectory, s.step, s.part,
            coalesce(e.new, s.value)                                     as value,
            case when e.new is null then s.status else 'scored' end      as status,
            case when e.new is null then s.why else e.why end            as why,
            s.weight, s.level, s.place, s.reward, s.node, e.new is not null as edited
-    from scores_log s
-    anti join (
-        select pass from scorings qualify row_number() over (partition by run, tree order by pass desc) > 1
-    ) older on older.pass = s.pass
-    left join (
-        from edits qualify row_number() over (
-            partition by run, tree, trajectory, step, node, reward order by edit desc) = 1
-    ) e on e.tree = s.tree and e.trajectory = s.trajectory and e.node = s.node and e.run = s.run
-       and e.reward = s.reward and e.step is not distinct from s.step
-    where s.term and s.status <> 'not applicable'
+    {_IN_FORCE}
 """,
     ),
     Relation(
@@ -102,12 +107,18 @@ VIEWS = (
             "missing INTEGER how many scores are missing",
             "reward VARCHAR version, see rewards",
         ),
-        """
-    select run, update, task, tree, group_id, trajectory,
-           case when count(*) = count(value) then sum(weight * value) end    as value,
-           (count(*) - count(value))::integer                                as missing,
-           reward
-    from scores group by all
+        f"""
+    select scorings.run, scorings.update, scorings.task, scorings.tree, added.group_id, added.trajectory,
+           case when added.missing = 0 then added.value end             as value,
+           added.missing,
+           scorings.reward
+    from (
+        select s.pass, any_value(s.group_id) as group_id, s.trajectory,
+               sum(s.weight * coalesce(e.new, s.value))                 as value,
+               (count(*) - count(coalesce(e.new, s.value)))::integer    as missing
+        {_IN_FORCE}
+        group by s.pass, s.trajectory
+    ) added join scorings using (pass)
 """,
     ),
 )

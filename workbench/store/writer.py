@@ -1,107 +1,200 @@
-"""The writer: one thread a process that gathers rows and commits them, many at a time, under the lab's lock."""
+"""The writer: what is recorded is put in a journal at once, and a thread folds the journal into the lake.
+
+A recording is acknowledged when it has reached the disk in this process's journal (a few milliseconds, whatever other
+processes do). The thread gathers for a moment and then folds everything, in one transaction, under the lab's lock.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from workbench.errors import StoreError, WorkbenchError
-from workbench.plain import unescape
-from workbench.store import lake, queries, upkeep
+from workbench.errors import StoreBusy, StoreError, WorkbenchError
+from workbench.store import lake, upkeep
+from workbench.store.folding import Folder, Refused
+from workbench.store.journal import Found, Journal, Journals, packed
+from workbench.store.overlay import is_said
 from workbench.store.rows import Rows
 
-ONCE = {"tasks": "task_key", "rewards": "reward"}
-"""Tables that hold each key once, with the key's column."""
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 20
 """Commits of this process after which it looks whether small files should be merged."""
 
+AGAIN_S = 2.0
+"""Seconds after a failed commit before it is tried again, where nobody asks sooner."""
+
+PATIENCE_S = 0.5
+"""Seconds that a question waits for rows to be folded where a commit has failed before."""
+
 Job = Callable[[lake.Connection], Any]
 """Something to do inside a write transaction."""
 
-Recorded = dict[tuple[str, str], tuple[int, str]]
-"""Update and digest of trees that the lab holds, by run and tree."""
-
-
-class Refused(StoreError):
-    """Rows that contradict what the lab holds. They were dropped."""
+_SPOILT = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConstraintException,
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+)
+"""Errors of rows that will never fit, however often they are tried."""
 
 
 class Writer:
-    """Queues rows and jobs, in order; a thread commits what has gathered.
-
-    A failed commit changes nothing: what it held stays queued, the error is raised at the next call, and then the
-    commit is tried again.
-    """
+    """Keeps rows in a journal, and folds the journal (and those of dead writers) into the lake."""
 
     def __init__(self, lab: Path, *, deadline_s: float, linger_s: float) -> None:
         self.lab = lab
         self.deadline_s = deadline_s  # for the lock, and for a locked catalog
         self.linger_s = linger_s  # how long the first row waits for company
         self._process = os.getpid()
-        self._change = threading.Condition()
-        self._queue: list[tuple[Rows | Job, Future]] = []
-        self._hurry = False  # someone waits: do not linger
+        self._journals = Journals(lab / "journal")
+        self._appending = threading.Lock()  # not the condition: nobody waits for the disk in there
+        self._block = threading.local()  # .together: this thread is in such a block
+        self._change = threading.Condition()  # over everything below
+        self._jobs: list[tuple[Job, Future]] = []
+        self._said: list[tuple[Rows, Journal, int]] = []  # edits and labels that the lake does not hold
+        self._unsaid: tuple[Journal, int] | None = None  # where the last of the other rows ends
+        self._adopted = False  # journals of dead writers wait
+        self._asked = self._answered = 0  # passes of the thread over everything there is
+        self._failure: StoreError | None = None  # of the last pass
+        self._failures = 0
+        self._told = False  # the caller knows of the failure
+        self._refused: list[Refused] = []
         self._closed = False
-        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._loop, name="workbench store writer", daemon=True)
-        self._connection: lake.Connection | None = None
-        self._commits = 0
-        self._known: dict[str, set[str]] = {table: set() for table in ONCE}
+        self._folder: Folder | None = None
+        self._commits, self._look_at = 0, LOOK_EVERY
 
-    def put(self, item: Rows | Job) -> Future:
-        """Queue `item`. The future holds the result of a job once it is committed."""
-        future: Future = Future()
-        self._check_usable()
+    # ------------------------------------------------------------ for callers
+
+    def adopt(self) -> None:
+        """Take over the journals of dead writers; the thread folds them."""
         with self._change:
-            self._raise_error()
-            self._queue.append((item, future))
-            if not self._thread.is_alive():
-                self._thread.start()
-            self._change.notify_all()
-        return future
+            if self._journals.adopt():
+                self._adopted = True
+                self._wake()
+
+    def put(self, rows: Rows) -> None:
+        """Keep `rows`: on return they are on disk.
+
+        Raises:
+            StoreError: the disk is full (nothing was kept), or earlier rows were refused (neither).
+        """
+        self._check_usable()
+        self._tell()
+        record = packed(rows)
+        with self._appending:
+            place = self._journals.append(record, sync=not getattr(self._block, "together", False))
+        with self._change:
+            if _is_folded(*place):
+                return  # by the thread, meanwhile
+            if is_said(rows):
+                self._said.append((rows, *place))
+            else:
+                self._unsaid = place
+            self._wake()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put in the block is on disk at its end: one wait for the disk instead of one each."""
+        if getattr(self._block, "together", False):
+            yield
+            return
+        self._block.together = True
+        try:
+            yield
+        finally:
+            self._block.together = False
+            with self._appending:
+                self._journals.sync()
 
     def run(self, job: Job) -> Any:
-        """Commit everything queued and `job`, and return what it returned."""
-        future = self.put(job)
-        self.flush()
+        """What `job` returns, done in a transaction of its own.
+
+        Raises:
+            StoreBusy: the lock was not had in time; nothing was done.
+        """
+        future: Future = Future()
+        self._check_usable()
+        self._tell()
+        with self._change:
+            self._jobs.append((job, future))
+            self._asked += 1
+            self._wake()
         return future.result()
 
     def flush(self) -> None:
-        """Return when everything queued so far is committed; raise what kept it from being so."""
+        """Return when everything put so far is in the lake. Where the lock is not had in time, warn and return.
+
+        Raises:
+            StoreError: a commit failed for another reason; the rows stay in the journal.
+        """
         self._check_process()
+        self._raise_refusal()
         with self._change:
-            self._raise_error()
-            if self._queue:
-                last = self._queue[-1][1]
-                self._hurry = True
-                self._change.notify_all()
-                self._change.wait_for(lambda: self._error is not None or last.done())
-                self._raise_error()
+            failure = self._wait(None) if self._journals.waiting() else None
+            self._told = self._told or (failure is not None and not isinstance(failure, StoreBusy))
+        if failure is not None and not isinstance(failure, StoreBusy):
+            raise failure
+        self._tell()
+
+    def settle(self) -> list[Rows]:
+        """Before a question: fold what only the lake can show. Returns the edits and labels that still wait.
+
+        Never raises for a commit that failed: a question is answered from what there is, with a warning.
+        """
+        self._check_process()
+        self._raise_refusal()
+        with self._change:
+            if self._adopted or (self._unsaid is not None and not _is_folded(*self._unsaid)):
+                self._wait(None if self._failure is None else PATIENCE_S)
+        self._tell()
+        with self._change:
+            return [rows for rows, *_ in self._said]
 
     def close(self) -> None:
-        """Commit everything queued (a failed commit is tried once more) and stop."""
+        """Fold everything put so far (a failed commit is tried once more) and stop.
+
+        Raises:
+            StoreError: a commit failed, or rows were refused. What is not folded stays in the journal.
+        """
         if self._closed or self._process != os.getpid():
             return
-        first = self._flush_error()  # it may be older than what is queued now
-        last = self._flush_error() if first else None
+        try:
+            first = self._flush_error()  # it may be older than what was put last
+            last = self._flush_error() if first else None
+            told = last or (first if isinstance(first, Refused) else None)
+            if told is not None:
+                raise told
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
         with self._change:
             self._closed = True
             self._change.notify_all()
         if self._thread.is_alive():
             self._thread.join()
         self._disconnect()
-        told = last or (first if isinstance(first, Refused) else None)
-        if told is not None:
-            raise told
+        self._journals.close()
+        for _, future in self._jobs:
+            future.set_exception(StoreError(f"lab {str(self.lab)!r} was closed meanwhile; open it again"))
 
     def _flush_error(self) -> StoreError | None:
         try:
@@ -117,9 +210,26 @@ class Writer:
             return
         try:
             self.close()
-        except WorkbenchError as error:
-            lost = f"{len(self._queue)} recordings are lost: " if self._queue else ""
-            print(f"lab {str(self.lab)!r} at exit: {lost}{error}", file=sys.stderr)
+        except (WorkbenchError, RuntimeWarning) as error:
+            print(f"lab {str(self.lab)!r} at exit: {error}", file=sys.stderr)
+
+    def _wake(self) -> None:
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._change.notify_all()
+
+    def _wait(self, patience_s: float | None) -> StoreError | None:
+        """Wait until the thread has been over everything there is now. Returns what kept it from folding it."""
+        self._asked += 1
+        asked, failures = self._asked, self._failures
+        self._wake()
+
+        def answered() -> bool:
+            busy = self._failures != failures and isinstance(self._failure, StoreBusy)
+            return self._answered >= asked or busy or self._closed
+
+        self._change.wait_for(answered, patience_s)
+        return self._failure
 
     def _check_process(self) -> None:
         if self._process != os.getpid():  # the thread, and whoever held the condition, stayed in the other process
@@ -130,163 +240,174 @@ class Writer:
         if self._closed:
             raise StoreError(f"lab {str(self.lab)!r} is closed; open it again to go on")
 
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            self._change.notify_all()  # the thread may try again
-            raise error
+    def _raise_refusal(self) -> None:
+        with self._change:
+            if self._refused:
+                raise self._refused.pop(0)
+
+    def _tell(self) -> None:
+        """Raise what was refused; warn of a failing commit, once until one has succeeded again."""
+        self._raise_refusal()
+        with self._change:
+            failure = None if self._told else self._failure
+            self._told = self._told or failure is not None
+        if failure is not None:
+            warnings.warn(str(failure), RuntimeWarning, stacklevel=4)
 
     # ------------------------------------------------------------ in the thread
 
     def _loop(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._closed or (self._queue and self._error is None))
+                self._change.wait_for(self._has_work, AGAIN_S if self._failure is not None else None)
+                self._change.wait_for(self._is_asked, self.linger_s)
                 if self._closed:
                     return
-                self._change.wait_for(lambda: self._hurry or self._closed, timeout=self.linger_s)
-                taken, self._hurry = list(self._queue), False
-            try:
-                self._write(taken)
-            except Exception as failure:  # whatever it was: the caller gets it, and what was not committed stays queued
-                self._disconnect()
-                with self._change:
-                    self._error = failure if isinstance(failure, WorkbenchError) else _told(self.lab, failure)
-                    self._change.notify_all()
+                asked, jobs, self._jobs = self._asked, self._jobs, []
+            failure = self._passed(jobs)
+            with self._change:
+                self._answered, self._failure = asked, failure
+                self._failures += failure is not None
+                self._told = self._told and failure is not None
+                self._change.notify_all()
+            self._tidy_now_and_then()
 
-    def _write(self, taken: Sequence[tuple[Rows | Job, Future]]) -> None:
-        """Commit what was taken off the queue's front."""
-        results = self._commit([item for item, _ in taken])
+    def _is_asked(self) -> bool:
+        return self._closed or self._asked > self._answered
+
+    def _has_work(self) -> bool:
+        return self._is_asked() or (self._failure is None and bool(self._journals.waiting()))
+
+    def _passed(self, jobs: list[tuple[Job, Future]]) -> StoreError | None:
+        """Do the jobs and fold everything there is. Returns what went wrong; then the rest waits in the journals."""
+        for job, future in jobs:
+            self._do(job, future)
+        failed: StoreError | None = None
+        self._journals.adopt()
+        for journal, end in self._journals.waiting():
+            try:
+                self._fold(journal, end)
+            except StoreBusy as busy:
+                return StoreBusy(f"{busy}. {_waits(self._journals.folder)}")
+            except Exception as failure:  # another journal may do better
+                self._disconnect()
+                failed = failed or _not_folded(self.lab, self._journals.folder, failure)
+        self._journals.drop_folded()
         with self._change:
-            del self._queue[: len(taken)]
-            self._error = _settle(taken, results)
-            self._change.notify_all()
+            self._adopted = self._adopted and failed is not None
+        return failed
+
+    def _do(self, job: Job, future: Future) -> None:
+        def attempt() -> Any:
+            with lake.transaction(self._connected().connection) as connection:
+                return job(connection)
+
+        try:
+            future.set_result(self._commit(attempt))
+        except WorkbenchError as error:
+            future.set_exception(error)
+        except Exception as error:
+            self._disconnect()
+            future.set_exception(_not_done(self.lab, error))
+
+    def _commit(self, attempt: Callable[[], Any]) -> Any:
+        with lake.locked(self.lab, deadline_s=self.deadline_s):
+            done = lake.retried(attempt, deadline_s=self.deadline_s)
         self._commits += 1
-        if self._commits % LOOK_EVERY == 0 and self._connection is not None and upkeep.is_untidy(self._connection):
-            upkeep.tidy(self.lab, self._connection, deadline_s=self.deadline_s)
+        return done
+
+    def _connected(self) -> Folder:
+        if self._folder is None:
+            self._folder = Folder(lake.connect(self.lab, read_only=False, threads=1))
+        return self._folder
 
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._folder is not None:
+            self._folder.connection.close()
+            self._folder = None
 
-    def _commit(self, items: Sequence[Rows | Job]) -> list[Any]:
-        """Everything in one transaction. For each item its result, or the error that refused it."""
-        with lake.locked(self.lab, deadline_s=self.deadline_s):
-            return lake.retried(lambda: self._attempt(items), deadline_s=self.deadline_s)
+    def _fold(self, journal: Journal, end: int) -> None:
+        """Fold one journal up to `end`."""
+        if not journal.certain:
+            journal.folded = max(journal.folded, min(self._connected().position(journal.name), end))
+        found = journal.read(journal.folded, end)
+        if found.corrupt or found.unfinished:
+            self._say_damaged(journal, found)
+        if found.items:
+            journal.certain = False  # a commit that fails may have been made all the same
+            self._write(journal, found.items)
+        journal.folded, journal.certain = end, True
+        with self._change:
+            self._said = [said for said in self._said if not _is_folded(*said[1:])]
 
-    def _attempt(self, items: Sequence[Rows | Job]) -> list[Any]:
-        if self._connection is None:
-            self._connection = lake.connect(self.lab, read_only=False, threads=1)
-        with lake.transaction(self._connection) as connection:
-            known = _recorded(connection, [item for item in items if isinstance(item, Rows)])
-            tables: dict[str, list[pa.Table]] = {}
-            results = []
-            for item in items:
-                if isinstance(item, Rows):
-                    kept, refusal = _without_known(item, known)
-                    for name, table in kept.items():
-                        tables.setdefault(name, []).append(table)
-                    results.append(refusal)
-                else:
-                    results.append(_outcome(item, connection))
-            for name, pieces in tables.items():
-                self._insert(connection, name, pa.concat_tables(pieces))
-        return results
-
-    def _insert(self, connection: lake.Connection, name: str, table: pa.Table) -> None:
-        if name in ONCE:
-            table = self._unknown_only(connection, name, table)
-        if len(table):
-            connection.register("incoming", table)
-            connection.execute(f"insert into {name} by name select * from incoming")
-            connection.unregister("incoming")
-
-    def _unknown_only(self, connection: lake.Connection, name: str, table: pa.Table) -> pa.Table:
-        """The rows whose key the lab does not hold yet, each once."""
-        key, known = ONCE[name], self._known[name]
-        row_of = {value: row for row, value in enumerate(table.column(key).to_pylist())}
-        fresh = [value for value in row_of if value not in known]
-        if fresh:
-            query = f"select {key} from {name} where {key} in (select unnest($keys))"
-            known |= {value for (value,) in connection.execute(query, {"keys": fresh}).fetchall()}
-        return table.take(pa.array([row_of[value] for value in fresh if value not in known], pa.int64()))
-
-
-def _outcome(job: Job, connection: lake.Connection) -> Any:
-    """The job's result. A refusal (an error of ours) is a result too, and spoils nothing else."""
-    try:
-        return job(connection)
-    except WorkbenchError as refusal:
-        return refusal
-
-
-def _settle(taken: Sequence[tuple[Rows | Job, Future]], results: Sequence[Any]) -> Exception | None:
-    """Give every future its result. Returns the first refusal of rows: nobody waits for those."""
-    refused = None
-    for (item, future), result in zip(taken, results, strict=True):
-        if isinstance(result, Exception) and not isinstance(item, Rows):
-            future.set_exception(result)
+    def _write(self, journal: Journal, items: Sequence[tuple[Rows, int]]) -> None:
+        """Commit records; where that cannot be done at once, one by one, so that no other waits for a spoilt one."""
+        rows, end = [rows for rows, _ in items], items[-1][1]
+        folder = self._connected()
+        try:
+            refused = self._commit(lambda: folder.fold(rows, journal.name, end))
+        except _SPOILT as error:
+            self._disconnect()
+            if len(items) > 1:
+                for item in items:
+                    self._write(journal, [item])
+                return
+            copy = journal.keep_copy()
+            refused = [Refused(f"a recording does not fit the lab and was left out: {error}. It is kept in {copy}")]
+            without = self._connected()
+            self._commit(lambda: without.fold([], journal.name, end))
+        if journal.adopted:
+            for refusal in refused:
+                log.warning("lab %r, what a process that ended left behind: %s", str(self.lab), refusal)
         else:
-            future.set_result(result)
-            refused = refused or (result if isinstance(result, Exception) else None)
-    return refused
+            with self._change:
+                self._refused += refused
+
+    def _say_damaged(self, journal: Journal, found: Found) -> None:
+        if found.unfinished:
+            log.warning(
+                "lab %r: a process ended while it wrote its journal; %d bytes of a last recording, which was not "
+                "acknowledged, are dropped",
+                *(str(self.lab), found.unfinished),
+            )
+        if found.corrupt:
+            log.warning(
+                "lab %r: %d bytes of a journal cannot be read and are left out; the file is kept as %s",
+                *(str(self.lab), found.corrupt, journal.keep_copy()),
+            )
+
+    def _tidy_now_and_then(self) -> None:
+        if self._commits < self._look_at or self._folder is None:
+            return
+        self._look_at = self._commits + LOOK_EVERY
+        try:
+            if upkeep.is_untidy(self._folder.connection):
+                upkeep.tidy(self.lab, self._folder.connection, deadline_s=self.deadline_s)
+        except (StoreError, duckdb.Error) as error:
+            log.info("lab %r was not tidied this time: %s", str(self.lab), error)
 
 
-def _told(lab: Path, failure: Exception) -> StoreError:
+def _is_folded(journal: Journal, end: int) -> bool:
+    return journal.folded >= end
+
+
+def _waits(folder: Path) -> str:
+    return (
+        f"What was recorded is safe in {str(folder)!r} and comes into the lab with the next commit, or when it is "
+        "opened next"
+    )
+
+
+def _not_folded(lab: Path, folder: Path, failure: Exception) -> StoreError:
     error = StoreError(
-        f"rows could not be written to lab {str(lab)!r}: {failure}. They are kept in memory and tried again at the "
-        "next call; mend the cause (a full disk, a missing folder) and call flush()"
+        f"rows could not be written to lab {str(lab)!r}: {failure}. {_waits(folder)}; mend the cause (a full disk, a "
+        "missing folder) and call flush()"
     )
     error.__cause__ = failure
     return error
 
 
-# ---------------------------------------------------------------- what the lab holds already
-
-
-def _recorded(connection: lake.Connection, items: Sequence[Rows]) -> Recorded:
-    """What the lab holds of the trees that `items` record or score."""
-    runs = {item.run for item in items}
-    trees = {tree for item in items for tree in item.trees}
-    if not trees:
-        return {}
-    rows = connection.execute(queries.RECORDED, {"runs": sorted(runs), "trees": sorted(trees)}).fetchall()
-    return {(run, tree): (update, digest) for run, tree, update, digest in rows}
-
-
-def _without_known(item: Rows, known: Recorded) -> tuple[dict[str, pa.Table], Refused | None]:
-    """The tables of `item` without the trees that are recorded already; new ones join `known`."""
-    if item.scored:
-        return _at_their_update(item, known), None
-    held = {tree for tree in item.digests if (item.run, tree) in known}
-    other = sorted(tree for tree in held if known[item.run, tree][1] != item.digests[tree])
-    known |= {(item.run, tree): (item.update, digest) for tree, digest in item.digests.items() if tree not in held}
-    refusal = None
-    if other:
-        refusal = Refused(
-            f"run {unescape(item.run)!r} holds another tree with the id {unescape(other[0])!r} already (of update "
-            f"{known[item.run, other[0]][0]}), so this one was not recorded; tree ids must be unique in a run"
-        )
-    tables = item.tables
-    if held:
-        gone = pa.array(sorted(held))
-        tables = {
-            name: table if name in ONCE else table.filter(pc.invert(pc.is_in(table.column("tree"), value_set=gone)))
-            for name, table in tables.items()
-        }
-    return tables, refusal
-
-
-def _at_their_update(item: Rows, known: Recorded) -> dict[str, pa.Table]:
-    """Scores stand at the update that their tree was recorded for, whenever they are given."""
-    update_of = {tree: known.get((item.run, tree), (item.update, ""))[0] for tree in item.trees}
-    if set(update_of.values()) <= {item.update}:
-        return item.tables
-    tables = {}
-    for name, table in item.tables.items():
-        if name not in ONCE:
-            updates = pa.array([update_of[tree] for tree in table.column("tree").to_pylist()], pa.int32())
-            table = table.set_column(table.column_names.index("update"), "update", updates)
-        tables[name] = table
-    return tables
+def _not_done(lab: Path, failure: Exception) -> StoreError:
+    error = StoreError(f"lab {str(lab)!r} could not be written: {failure}. Nothing was changed")
+    error.__cause__ = failure
+    return error
