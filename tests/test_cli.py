@@ -53,7 +53,17 @@ def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str,
 def test_the_commands_are_those_promised():
     families = {name.split()[1] for name in COMMANDS}
     running = {"demo", "rollout", "score", "train", "import", "export", "sql", "serve"}
-    assert families == running | {"users", "world", "models", "corpus"}
+    assert families == running | {
+        "users",
+        "world",
+        "models",
+        "corpus",
+        "check",
+        "recover",
+        "migrate",
+        "dataset",
+        "copy",
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)

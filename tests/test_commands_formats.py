@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import a_trajectory, a_tree
 from tests.formats.losing import whole
 from tests.formats.samples import CHAT, SAMPLES, verl_row
 from tests.formats.strategies import rich_record
@@ -18,6 +19,7 @@ from workbench.cli import main
 from workbench.commands.export_command import records_of
 from workbench.errors import SettingError
 from workbench.formats import Record, import_file, read, write
+from workbench.scores import Scores
 from workbench.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,14 +178,22 @@ def test_what_cannot_be_exported_leaves_no_file(argv: list[str], said: str, caps
     assert not list(Path().glob("*out*"))
 
 
-def test_a_large_update_is_exported_task_by_task(monkeypatch: pytest.MonkeyPatch):
-    from workbench.commands import export_command
-
-    monkeypatch.setattr(export_command, "AT_ONCE", 2)
+def test_trees_are_exported_in_order_of_recording():
     rows_file("rows.jsonl", [{"messages": [{"role": "user", "content": f"{n}?"}, CHAT[4]]} for n in range(5)])
     with open_store("lab") as store:
         import_file(store, "rows.jsonl")
         assert [record.tree.task.question for record in records_of(store, "r1")] == [f"{n}?" for n in range(5)]
+
+
+def test_scores_and_labels_go_with_trees_of_any_name():
+    with open_store("lab") as store:
+        run, tree = store.start_run({}), a_tree(a_trajectory(answer="Paris", id="t\0"), id="tree \0\ud800")
+        store.record_trees([tree], run=run, update=2)
+        store.record_scores([tree], [[Scores.trajectory(1.0)]], run=run)
+        store.label(run, tree.id, "t\0", "helpful", 1.0, who="ann\0")
+        [record] = records_of(store, run)
+    assert (record.tree.id, record.update, record.scores[0].value) == (tree.id, 2, 1.0)
+    assert [(label.trajectory, label.who) for label in record.labels] == [("t\0", "ann\0")]
 
 
 def test_an_error_in_the_middle_ends_the_run_as_failed():

@@ -191,6 +191,8 @@ def test_dpo_pairs_the_best_with_the_worst_at_the_turn_where_they_part(store: St
     assert rows[0]["chosen"] == [{"role": "assistant", "content": "<think>thought</think><search>query 1</search>"}]
     assert rows[0]["rejected"] == [{"role": "assistant", "content": "<think>thought</think><search>query 0</search>"}]
     assert made.left_out == {"groups without a pair more than 0.5 apart": 1}
+    wide = write_dpo(store, tmp_path / "wide", run, margin=1.0, pairs=2, test=0.0, progress=False)
+    assert [row["margin"] for row in lines(wide.folder)] == [3.0]  # above the margin, not at it
 
 
 def test_dpo_puts_what_both_share_into_the_prompt(store: Store, tmp_path: Path):
@@ -217,8 +219,9 @@ def test_dpo_of_whole_trajectories_warns_of_what_tools_said(store: Store, tmp_pa
 def test_dpo_leaves_out_pairs_that_do_not_part_at_a_turn(store: Store, tmp_path: Path):
     task = a_task("a")
     short, long = (a_trajectory(*pages, id=f"t{n}", task=task) for n, pages in enumerate(([["p1"]], [["p1"], ["p2"]])))
-    other = a_trajectory(["p2"], ["p2"], id="t2", task=task)  # the same query brought another page
-    run = recorded(store, [a_tree(short, long, id="a"), a_tree(long, other, id="b")], [[0.0, 1.0], [1.0, 0.0]])
+    right = a_trajectory(["p1"], answer="Paris", id="t1", task=task)
+    other = a_trajectory(["p2"], answer="Lyon", id="t2", task=task)  # the same query brought another page
+    run = recorded(store, [a_tree(short, long, id="a"), a_tree(right, other, id="b")], [[0.0, 1.0], [1.0, 0.0]])
     with pytest.raises(SettingError, match="2 pairs that do not part at a turn"):
         write_dpo(store, tmp_path / "dpo", run, progress=False)
 

@@ -11,6 +11,7 @@ import pytest
 
 import workbench as wb
 from tests.builders import a_task, a_trajectory, a_tree
+from workbench import rescoring
 from workbench.cli import main
 from workbench.errors import MissingGold, SettingError, StoreError, UnknownRun
 from workbench.rewards import Reward
@@ -31,6 +32,18 @@ class Stops(Reward):
         if type(self).stopping and trajectory.task.id == self.at:
             raise KeyboardInterrupt
         return Scores.trajectory(float(trajectory.answer == "Paris"))
+
+
+@part
+class Watches(Reward):
+    """Pays nothing; notes how many trees the lab's tables hold scores of when it comes to a trajectory."""
+
+    other: ClassVar[Store]
+    seen: ClassVar[list[int]] = []
+
+    def score(self, trajectory: Trajectory) -> Scores:
+        self.seen.append(int(self.other.sql("select count(*) as n from scorings").n[0]))
+        return Scores.trajectory(0.0)
 
 
 @part
@@ -131,9 +144,10 @@ def test_missing_and_not_applicable_are_counted(store: Store):
 
 
 def test_an_interruption_loses_nothing_and_the_same_call_goes_on(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rescoring, "AT_ONCE", 4)  # two trees
     monkeypatch.setattr(Stops, "stopping", True)
     with pytest.raises(KeyboardInterrupt):
-        wb.rescore(store, Stops("c"), "r1", progress=False)  # a batch never holds trees of two updates
+        wb.rescore(store, Stops("c"), "r1", progress=False)
     assert store.sql("select tree from scorings order by tree").tree.tolist() == ["a", "b"]
     monkeypatch.setattr(Stops, "stopping", False)
     done = wb.rescore(store, Stops("c"), "r1", progress=False)
@@ -142,14 +156,24 @@ def test_an_interruption_loses_nothing_and_the_same_call_goes_on(store: Store, m
     assert counts.to_numpy().tolist() == [["a", 1], ["b", 1], ["c", 1]]
 
 
-def test_batches_hold_whole_trees_of_one_update_and_no_more_than_asked(store: Store):
-    found = store.batches("r1", trajectories=2)
-    assert [(update, [one.id for one in trees]) for update, trees in found] == [(0, ["a"]), (0, ["b"]), (1, ["c"])]
-    assert [(update, len(trees)) for update, trees in store.batches("r1")] == [(0, 2), (1, 1)]
+def test_a_batch_is_on_disk_before_the_next_is_scored(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rescoring, "AT_ONCE", 4)
+    with open_store(store.path) as other:
+        monkeypatch.setattr(Watches, "other", other, raising=False)
+        wb.rescore(store, Watches(), "r1", progress=False)
+    assert Watches.seen == [0, 0, 0, 0, 2, 2]  # two trees, then the third
+
+
+def test_batches_hold_whole_trees_and_no_more_than_asked(store: Store):
+    found = store.batches("r1", trajectories=3)
+    assert [[one.id for one in trees] for trees in found] == [["a", "b"], ["c"]]  # two of four: whole trees
+    assert found.update_of == {"a": 0, "b": 0, "c": 1}
+    assert [len(trees) for trees in store.batches("r1", trajectories=1)] == [1, 1, 1]
+    assert [len(trees) for trees in store.batches("r1", 0)] == [2]
     some = store.batches("r1", only={"b", "c"})
     assert (some.left, some.held) == (2, 1)
-    assert [one.id for _, trees in some for one in trees] == ["b", "c"]
-    assert [one.run for _, trees in store.batches("r2") for one in trees] == ["r2"]
+    assert [one.id for trees in some for one in trees] == ["b", "c"]
+    assert [one.run for trees in store.batches("r2") for one in trees] == ["r2"]
 
 
 def test_what_cannot_be_scored_or_kept_is_told(store: Store):

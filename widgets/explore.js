@@ -227,6 +227,11 @@ function render({ model, el }) {
   const side = h("aside", { class: "wb-side", "aria-label": "What can be asked" },
     fold("Examples", examples, wide), history_fold, fold("Tables", tables, wide));
 
+  function example(sql) {
+    if (!wide) examples.parentElement.open = false; // the answer stands below it
+    put(sql);
+    run();
+  }
   const choice = (label, act, props = {}) => h("button", { type: "button", class: "wb-choice", onclick: act, ...props }, label);
   function drawHistory() {
     history_fold.hidden = !history.all().length;
@@ -234,7 +239,7 @@ function render({ model, el }) {
       h("li", {}, choice([h("code", {}, one.sql.slice(0, 160)), h("span", { class: "wb-dim" }, ` ${one.says}`)], () => put(one.sql)))));
   }
   function hearKnown(message) {
-    refill(examples, message.data.examples.map(([says, sql]) => h("li", {}, choice(says, () => (put(sql), run()), { title: sql }))));
+    refill(examples, message.data.examples.map(([says, sql]) => h("li", {}, choice(says, () => example(sql), { title: sql }))));
     refill(tables, message.data.tables.map((table) =>
       h("details", {},
         h("summary", { title: table.meaning }, h("code", {}, table.name)),

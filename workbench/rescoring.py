@@ -15,6 +15,9 @@ from workbench.spec import code_version, dumps
 from workbench.store import Store
 from workbench.store.scoring import reward_version
 
+AT_ONCE = 500
+"""Trajectories that are in memory together."""
+
 
 @dataclass(frozen=True)
 class Rescored:
@@ -57,17 +60,16 @@ def rescore(
     settings, code = dumps(reward), code_version(reward)
     version = reward_version(settings, code)
     names = store.runs() if run is None else [run] if isinstance(run, str) else list(run)
-    todo = {name: store.batches(name, update, lacking=version) for name in dict.fromkeys(names)}
+    todo = {name: store.batches(name, update, lacking=version, trajectories=AT_ONCE) for name in dict.fromkeys(names)}
     left, kept = sum(batches.left for batches in todo.values()), sum(batches.held for batches in todo.values())
     if not left + kept:
         raise StoreError(f"{', '.join(names) or 'the lab'} holds no trees{_of(update)}; there is nothing to score")
     counts = [0, 0, 0]
     with tqdm(total=left, desc="score", unit="tree", disable=not progress) as bar:
         for name, batches in todo.items():
-            for _, trees in batches:
+            for trees in batches:  # before it reads on, the store has on disk what was recorded
                 scores = score(trees, reward)
                 store.record_scores(trees, scores, run=name, reward=settings, version=code)
-                store.flush()  # keeps what is scored, and memory bounded
                 for one in (one for tree in scores for one in tree):
                     counts = [n + more for n, more in zip(counts, _counted(one), strict=True)]
                 bar.update(len(trees))

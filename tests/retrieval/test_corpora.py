@@ -213,7 +213,11 @@ BAD_FILES = [
     ("c.json", b"[]", "holds no rows"),
     ("c.jsonl", b"", "holds no rows"),
     ("c.jsonl.gz", b"plain text", "c.jsonl.gz is not a whole gzip file"),
-    ("c.jsonl.gz", gzip.compress(b'{"id": 1, "text": "x"}\n' * 9, mtime=0)[:-12], "c.jsonl.gz is not a whole gzip file"),
+    (
+        "c.jsonl.gz",
+        gzip.compress(b'{"id": 1, "text": "x"}\n' * 9, mtime=0)[:-12],
+        "c.jsonl.gz is not a whole gzip file",
+    ),
     ("c.txt", b"\xff", "c.txt is not UTF-8"),
     ("h.json", b'[{"question": "q", "context": [["t"]], "_id": 1}]', "h.json, item 1: not as published"),
     ("m.jsonl", b'{"question": "q", "paragraphs": [{"title": "t"}]}', "m.jsonl, line 1: not as published .KeyError"),

@@ -17,9 +17,9 @@ from workbench.cli import main
 from workbench.errors import SettingError, UnknownRun
 from workbench.scores import Level, Scores
 from workbench.spec import dumps
-from workbench.store import Store, open_store
+from workbench.store import Store, copying, open_store
 from workbench.store.copying import BOOKKEEPING
-from workbench.store.schema import TABLES
+from workbench.store.schema import TABLES, Relation
 from workbench.store.views import RELATIONS, VIEWS
 
 COPIED = [relation for relation in RELATIONS if relation.name not in BOOKKEEPING]
@@ -157,6 +157,30 @@ def test_a_copy_never_takes_the_place_of_something(store: Store, tmp_path: Path)
     (tmp_path / "empty").mkdir()
     store.copy_to(tmp_path / "empty")
     assert (tmp_path / "empty" / "README.md").exists()
+
+
+def test_a_copy_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(copying, "VIEWS", (Relation("broken", "Asks for nothing.", (), "select"),))
+    for name in ("lab.duckdb", "tables"):
+        with pytest.raises(duckdb.Error):
+            store.copy_to(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_holds_one_moment_while_others_write(lab: Path):
+    with open_store(lab) as store, open_store(lab) as other:
+        run = store.start_run({})
+        store.record_trees([a_tree(a_trajectory(["p1"]), id="a")], run=run)
+
+        def take(cursor: duckdb.DuckDBPyConnection, table: Relation, query: str) -> int:
+            if table.name == "trees":
+                other.record_trees([a_tree(a_trajectory(["p1"]), id="b")], run=run)
+                other.flush()
+            return cursor.execute(f"select count(*) from ({query})").fetchall()[0][0]
+
+        made = copying._each_table(store._reader, None, take)
+        assert made.rows["trees"] == made.rows["trajectories"] == made.rows["step_rows"] == 1
+        assert len(store.trees(run)) == 2
 
 
 def test_texts_that_a_database_cannot_store_are_told(lab: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from tests.builders import a_trajectory, a_tree
 from workbench.scores import Part, Scores, Status
-from workbench.store import Store, open_store
+from workbench.store import Store, lake, open_store
+from workbench.store.schema import TABLES
 from workbench.trajectory import Tree
 
 WEIGHTS = {"ExactMatch": 1.0, "Judge": 0.5, "CoverageGain": 0.25}
@@ -172,3 +174,29 @@ def test_tidying_leaves_the_files_that_someone_may_be_reading(lab: Path):
         after = set(lab.rglob("step_rows/*.parquet"))
     assert len(before) == 3
     assert before < after  # merged into a new one, and still there
+
+
+def test_scores_of_a_version_lie_together_after_tidying(lab: Path):
+    tree = a_tree(a_trajectory(["p1"], None, id="a"), id="t")
+    rng = np.random.default_rng(0)
+    with open_store(lab) as store:
+        run = store.start_run({})
+        store.record_trees([tree], run=run)
+        for version in ("strict", "lenient") * 20:  # enough rows for files
+            store.record_scores([tree] * 8, [random_scores(rng, tree)] * 8, run=run, reward=f'"{version}"')
+            store.flush()
+        store.tidy()
+        found = store.sql("select run, reward, pass::varchar as pass from scores_log")
+    rows = list(found.itertuples(index=False, name=None))
+    assert len({reward for _, reward, _ in rows}) == 2
+    assert rows == sorted(rows)  # so that DuckDB reads the version in force alone
+
+
+def test_a_new_lab_has_figures_of_every_table_and_no_rows(lab: Path):
+    # without figures of DuckLake's, every question about an empty table takes five times as long
+    with contextlib.closing(lake.connect(lab, read_only=True)) as connection:
+        known = connection.execute("select count(*) from __ducklake_metadata_lake.ducklake_table_stats").fetchall()
+        assert known == [(len(TABLES),)]
+        for table in TABLES:
+            held = connection.execute(f"select count(*) from {table.name}").fetchall()
+            assert held == [(1 if table.name == "lab" else 0,)]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import a_trajectory, a_tree
@@ -28,6 +28,8 @@ from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
 
 # ---------------------------------------------------------------- the records
 
+QUICK = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 def labels(count: int) -> list[Rows]:
     """One label a recording."""
@@ -40,7 +42,7 @@ def same(found: Sequence[Rows], given: Sequence[Rows]) -> bool:
     return list(map(packed, found)) == list(map(packed, given))
 
 
-@settings(max_examples=40)
+@settings(QUICK, max_examples=40)
 @given(st.lists(trees(), max_size=2, unique_by=lambda tree: tree.id), st.frozensets(st.text(max_size=3), max_size=2))
 def test_rows_come_back_from_a_record_as_they_were(drawn, scored):
     rows = tree_rows(drawn, run="r1", update=3)
@@ -53,6 +55,7 @@ def test_rows_come_back_from_a_record_as_they_were(drawn, scored):
     assert same([back], [rows])
 
 
+@settings(QUICK)
 @given(st.integers(0, 3), st.floats(0, 1, exclude_max=True))
 def test_a_file_cut_anywhere_keeps_every_whole_record_before_the_cut(count, share):
     given = labels(count + 1)
@@ -64,6 +67,7 @@ def test_a_file_cut_anywhere_keeps_every_whole_record_before_the_cut(count, shar
     assert (found.unfinished, found.corrupt) == (left if left < len(whole[count]) else 0, 0)
 
 
+@settings(QUICK)
 @given(st.integers(0, 2), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_a_byte_that_changed_spoils_its_own_record_and_invents_none(which, share, flip):
     given = labels(3)

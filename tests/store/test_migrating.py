@@ -96,6 +96,8 @@ def holds_everything(lab: Path) -> None:
         assert [facts(tree) for tree in found] == [facts(tree) for tree in TREES]
         for tree_scores, given in zip(store.scores("one", found), SCORES, strict=True):
             assert all(score.same_as(wanted) for score, wanted in zip(tree_scores, given, strict=True))
+            names = [part.scores.name for part in tree_scores[0].parts], tree_scores[1].name
+            assert names == (["ExactMatch", "Gain"], "ExactMatch")
         mean = store.sql("select avg(value) as mean from returns where trajectory like '%.0'")
         assert mean["mean"][0] == 1.375  # 1 + 0.5 * (0.5 + 0.25)
         assert store.sql("select max(version) as version from lab")["version"][0] == VERSION

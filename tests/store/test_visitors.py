@@ -310,6 +310,11 @@ def test_what_takes_too_much_is_ended(visitors: Visitors, name: str):
         asked(visitors, BOMBS[name])
 
 
+def test_what_takes_too_long_is_ended_on_time_though_it_needs_no_memory(visitors: Visitors):
+    with pytest.raises(StoreError, match="took longer than 1.5 s and was ended"):
+        asked(visitors, "select count(*) from range(1000000000000) t(n) where n < 0")
+
+
 def test_after_a_bomb_the_next_question_is_answered(visitors: Visitors):
     with pytest.raises(StoreError, match=TOO_MUCH):
         asked(visitors, BOMBS["a list of numbers without end"])

@@ -40,6 +40,9 @@ Written are the two turns at which they part, behind what came before; with --wh
 
 examples:
   workbench dataset dpo r1 pairs --margin 0.5 --pairs 2
+
+  # whole trajectories, compared by one part
+  workbench dataset dpo r1 pairs --whole --part ExactMatch
 """
 
 PRM = """

@@ -32,9 +32,6 @@ examples:
 ENDINGS = {".parquet": "parquet", ".jsonl": "jsonl", ".gz": "jsonl"}
 """What a file is written as where no format is named."""
 
-AT_ONCE = 2000
-"""Trees of one update that are read together; of a larger update they are read task by task."""
-
 
 def add(commands: Any) -> None:
     parser = add_command(commands, "export", run, LESSON, kept="no half-written {file} is left")
@@ -80,8 +77,6 @@ def _counted(records: Iterator[Record], counted: list[int]) -> Iterator[Record]:
         yield record
 
 
-UPDATES = "select update, count(*) as trees from trees where run = $run group by update order by update"
-TASKS = "select task from trees where run = $run and update = $update group by task order by min(entry)"
 SCORED = "select distinct tree from scorings where run = $run"
 LABELS = """
     select tree, trajectory, coalesce(step, -1) as step, name, value, who, why from (
@@ -98,29 +93,27 @@ def records_of(store: Store, run: str) -> Iterator[Record]:
         UnknownRun: no such run.
     """
     from workbench.formats import Record
+    from workbench.plain import unescape
 
-    store.trees(run, limit=1)  # an unknown run is told before anything is written
-    scored = set(store.sql(SCORED, run=run).tree)
+    batches = store.batches(run)
+    scored = {unescape(tree) for tree in store.sql(SCORED, run=run).tree}
     labels = _labels(store, run)
-    for update, count in store.sql(UPDATES, run=run).itertuples(index=False):
-        update = int(update)
-        wholes: list[str | None] = [None]
-        tasks = wholes if count <= AT_ONCE else list(store.sql(TASKS, run=run, update=update).task)
-        for task in tasks:
-            trees = store.trees(run, update=update, task=task)
-            paid = [tree for tree in trees if tree.id in scored]
-            scores = dict(zip((tree.id for tree in paid), store.scores(run, paid), strict=True))
-            for tree in trees:
-                yield Record(tree, tuple(scores.get(tree.id, ())), tuple(labels.get(tree.id, ())), update)
+    for trees in batches:
+        paid = [tree for tree in trees if tree.id in scored]
+        scores = dict(zip((tree.id for tree in paid), store.scores(run, paid), strict=True))
+        for tree in trees:
+            told = tuple(scores.get(tree.id, ())), tuple(labels.get(tree.id, ()))
+            yield Record(tree, *told, batches.update_of[tree.id])
 
 
 def _labels(store: Store, run: str) -> dict[str, list[Label]]:
     """The labels in force, by tree."""
     from workbench.formats import Label
+    from workbench.plain import unescape
 
     made: dict[str, list[Label]] = {}
     for row in store.sql(LABELS, run=run).itertuples(index=False):
         step = int(row.step) if row.step >= 0 else None
-        label = Label(row.trajectory, step, row.name, float(row.value), row.who, row.why)
-        made.setdefault(row.tree, []).append(label)
+        trajectory, name, who, why = map(unescape, (row.trajectory, row.name, row.who, row.why))
+        made.setdefault(unescape(row.tree), []).append(Label(trajectory, step, name, float(row.value), who, why))
     return made

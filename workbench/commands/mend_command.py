@@ -19,6 +19,9 @@ where something is damaged.
 
 examples:
   workbench check lab
+
+  # a backup is a lab too
+  workbench check lab/backups/schema-1-20260102-030405-678
 """
 
 RECOVER = """
@@ -30,6 +33,9 @@ in the catalog alone, and come back only as far as its file can be read; older s
 
 examples:
   workbench recover lab lab-recovered
+
+  # and look at it before it takes the damaged one's place
+  workbench check lab-recovered
 """
 
 

@@ -16,6 +16,9 @@ schema has; no recorded row is changed. Interrupted, it can be run again. To go 
 
 examples:
   workbench migrate lab
+
+  # see that everything is there
+  workbench check lab
 """
 
 

@@ -107,7 +107,7 @@ def read(
         chosen.setdefault(run, {}).setdefault(name, set()).add(trajectory)
     with tqdm(total=sum(map(len, chosen.values())), desc="write", unit="tree", disable=not progress) as bar:
         for run, wanted in chosen.items():
-            for _, trees in store.batches(run, only=wanted.keys()):
+            for trees in store.batches(run, only=wanted.keys()):
                 for tree in trees:
                     yield run, tree.id, {one.id: one for one in tree if one.id in wanted[tree.id]}
                     bar.update()

@@ -65,7 +65,8 @@ class Asking:
             trajectories: a batch ends with the tree that fills it up to so many.
 
         Returns:
-            A Batches: iterate over it for (update, trees); `left` trees will come, `held` were left out.
+            A Batches: iterate over it for lists of trees; `left` trees will come, `held` were left out, `update_of`
+            tells the update of each.
 
         Raises:
             UnknownRun: no such run.

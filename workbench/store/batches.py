@@ -10,23 +10,27 @@ from workbench.trajectory import Tree
 
 
 class Batches:
-    """The trees of a run, some at a time: (update, trees), a batch holding trees of one update."""
+    """Iterate over it for lists of trees, by update, then in order of recording."""
 
     def __init__(
         self, reader: Reader, run: str, listed: Sequence[tuple[int, str, int]], *, held: int, trajectories: int
     ) -> None:
         self._reader, self._run, self._listed, self._trajectories = reader, run, listed, trajectories
+        self.update_of = {tree: update for update, tree, _ in listed}
         self.left = len(listed)  # trees that will come
         self.held = held  # trees that were left out
 
-    def __iter__(self) -> Iterator[tuple[int, list[Tree]]]:
+    def __iter__(self) -> Iterator[list[Tree]]:
         batch: list[str] = []
         count = 0
-        for place, (update, tree, trajectories) in enumerate(self._listed, start=1):
+        for _, tree, trajectories in self._listed:
             batch.append(tree)
             count += trajectories
-            last = place == self.left or self._listed[place][0] != update
-            if last or count >= self._trajectories:
-                found = self._reader.columns(queries.TREES_NAMED, run=self._run, trees=batch)
-                yield update, self._reader.trees(self._run, found)
+            if count >= self._trajectories:
+                yield self._read(batch)
                 batch, count = [], 0
+        if batch:
+            yield self._read(batch)
+
+    def _read(self, trees: Sequence[str]) -> list[Tree]:
+        return self._reader.trees(self._run, self._reader.columns(queries.TREES_NAMED, run=self._run, trees=trees))

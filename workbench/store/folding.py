@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +18,19 @@ ONCE = {"tasks": "task_key", "rewards": "reward"}
 
 Recorded = dict[tuple[str, str], tuple[int, str]]
 """Update and digest of trees that the lab holds, by run and tree."""
+
+SPOILT = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ConstraintException,
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.TypeMismatchException,
+)
+"""Errors of rows that will never fit, however often they are tried."""
 
 
 class Refused(StoreError):

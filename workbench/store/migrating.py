@@ -140,7 +140,7 @@ def back_up(lab: Path, version: int) -> Path:
     Raises:
         StoreError: it cannot be written; nothing was changed.
     """
-    name = f"schema-{version}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"schema-{version}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     target, partial = lab / "backups" / name, lab / "backups" / f"{name}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)

@@ -97,13 +97,14 @@ TREES_NAMED = """
 """
 
 TRAJECTORIES = """
-    select tree, group_id, trajectory, number, task_key, role, fork, ended, end_reason, steps, extras
+    select tree, update, group_id, trajectory, number, task_key, role, fork, ended, end_reason, steps, extras
     from trajectories where run = $run and tree in (select unnest($trees))
 """
 
 STEPS = """
     select * exclude (run, update, task, group_id, own_tokens) from step_rows
-    where run = $run and group_id between $first and $last and tree in (select unnest($trees))
+    where run = $run and update between $earliest and $latest and group_id between $first and $last
+        and tree in (select unnest($trees))
 """
 
 SHARED_STEPS = """

@@ -84,7 +84,8 @@ class Reader:
         if not found["tree"]:
             return []
         trajectories = self.columns(queries.TRAJECTORIES, run=run, trees=found["tree"])
-        bounds = _bounds(trajectories.pop("group_id"))
+        updates = trajectories.pop("update") or [0]
+        bounds = _bounds(trajectories.pop("group_id")) | {"earliest": min(updates), "latest": max(updates)}
         keys = sorted({*found["task_key"], *trajectories["task_key"]})
         columns = {
             "tasks": self.columns(queries.TASKS, keys=keys),
@@ -125,7 +126,7 @@ class Reader:
             raise StoreError(f"the lab cannot answer this: {error}") from error
 
 
-def _bounds(groups: Sequence[str]) -> dict[str, str]:
+def _bounds(groups: Sequence[str]) -> dict[str, Any]:
     """First and last group id: rows are sorted by it, so that whole files and row groups are skipped."""
     return {"first": min(groups, key=escape, default=""), "last": max(groups, key=escape, default="")}
 

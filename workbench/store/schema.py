@@ -191,7 +191,7 @@ TABLES = (
         columns(STEP, STEP_CONTENT),
         sorted_by="run ASC, group_id ASC",
         inline_rows=0,
-        row_group=8192,
+        row_group=2048,
     ),
     Relation(
         "shared_steps",

@@ -97,10 +97,12 @@ class Store(Asking):
             StoreError: the lab was made later.
             UnknownName: no such snapshot.
         """
+        self.flush()
         return history.Past(self.path, *history.find(self._reader, when), deadline_s=self._lock_timeout_s)
 
     def snapshots(self) -> pd.DataFrame:
         """Every commit, oldest first: snapshot (number for `at`), recorded (UTC), what (which tables it added to)."""
+        self.flush()
         return history.snapshots(self._reader)
 
     # ------------------------------------------------------------ recording (protocols.Recorder)

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from workbench.errors import StoreBusy, StoreError, WorkbenchError
 from workbench.store import lake, upkeep
-from workbench.store.folding import Folder, Refused
+from workbench.store.folding import SPOILT, Folder, Refused
 from workbench.store.journal import Found, Journal, Journals, packed
 from workbench.store.overlay import is_said
 from workbench.store.rows import Rows
@@ -40,19 +39,6 @@ PATIENCE_S = 0.5
 
 Job = Callable[[lake.Connection], Any]
 """Something to do inside a write transaction."""
-
-_SPOILT = (
-    pa.ArrowInvalid,
-    pa.ArrowTypeError,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-    duckdb.ConstraintException,
-    duckdb.ConversionException,
-    duckdb.InvalidInputException,
-    duckdb.OutOfRangeException,
-    duckdb.TypeMismatchException,
-)
-"""Errors of rows that will never fit, however often they are tried."""
 
 
 class Writer:
@@ -179,8 +165,7 @@ class Writer:
         try:
             first = self._flush_error()  # it may be older than what was put last
             last = self._flush_error() if first else None
-            told = last or (first if isinstance(first, Refused) else None)
-            if told is not None:
+            if told := last or (first if isinstance(first, Refused) else None):
                 raise told
         finally:
             self._stop()
@@ -346,7 +331,7 @@ class Writer:
         folder = self._connected()
         try:
             refused = self._commit(lambda: folder.fold(rows, journal.name, end))
-        except _SPOILT as error:
+        except SPOILT as error:
             self._disconnect()
             if len(items) > 1:
                 for item in items:
@@ -392,22 +377,19 @@ def _is_folded(journal: Journal, end: int) -> bool:
 
 
 def _waits(folder: Path) -> str:
-    return (
-        f"What was recorded is safe in {str(folder)!r} and comes into the lab with the next commit, or when it is "
-        "opened next"
-    )
+    return f"What was recorded is safe in {str(folder)!r} and comes in with the next commit, or when the lab is opened"
 
 
 def _not_folded(lab: Path, folder: Path, failure: Exception) -> StoreError:
-    error = StoreError(
-        f"rows could not be written to lab {str(lab)!r}: {failure}. {_waits(folder)}; mend the cause (a full disk, a "
-        "missing folder) and call flush()"
-    )
-    error.__cause__ = failure
-    return error
+    mend = "mend the cause (a full disk, a missing folder) and call flush()"
+    return _caused(failure, f"rows could not be written to lab {str(lab)!r}: {failure}. {_waits(folder)}; {mend}")
 
 
 def _not_done(lab: Path, failure: Exception) -> StoreError:
-    error = StoreError(f"lab {str(lab)!r} could not be written: {failure}. Nothing was changed")
+    return _caused(failure, f"lab {str(lab)!r} could not be written: {failure}. Nothing was changed")
+
+
+def _caused(failure: Exception, message: str) -> StoreError:
+    error = StoreError(message)
     error.__cause__ = failure
     return error
