@@ -231,6 +231,19 @@ def test_groups_by_spread_by_hand(store: Store, searched: str):
     assert len(store.groups_by_spread(searched, limit=1)) == 1
 
 
+def test_a_group_with_an_infinite_return_has_no_spread_and_hides_no_other(store: Store):
+    run = store.start_run({})
+    trees = [a_tree(*(a_trajectory(None, id=name) for name in "ab"), id=id) for id in ("endless", "plain")]
+    store.record_trees(trees, run=run)
+    paid = [[math.inf, 0.0], [1.0, 0.0]]
+    store.record_scores(trees, [[named(Scores.trajectory(value)) for value in row] for row in paid], run=run)
+    rows = store.groups_by_spread(run)
+    assert rows.group_id.tolist() == ["plain", "endless"]
+    assert rows.spread[0] == 0.5 and math.isnan(rows.spread[1])
+    tasks = store.browsing.tasks(run).rows
+    assert [(row["trajectories"], row["spread"]) for row in tasks] == [(4, None)]
+
+
 def test_siblings_from_a_fork_are_a_group_of_their_own(store: Store):
     whole = [a_trajectory(None, None, id=name) for name in "ab"]
     forked = [

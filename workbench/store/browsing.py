@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench.errors import SettingError, UnknownName
 from workbench.scores import Status
+from workbench.store.queries import spread
 from workbench.store.reading import Reader
 from workbench.store.sums import RETURNS, Sums
 
@@ -100,7 +101,7 @@ TASKS = _Listing(
 TASK_ROWS = f"""
     select t.task, any_value(k.question) as question, any_value(k.golds) as golds, any_value(k.kind) as kind,
            any_value(k.hops) as hops, count(*) as trajectories, avg(p.value) as return,
-           stddev_pop(p.value) as spread, count(*) - count(p.value) as unscored
+           {spread("p.value")} as spread, count(*) - count(p.value) as unscored
     from trajectories t join tasks k on k.task_key = t.task_key
     left join (select * from ({RETURNS}) where run = $run) p using (run, tree, trajectory)
     where t.run = $run group by t.task

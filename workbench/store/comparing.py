@@ -17,6 +17,7 @@ from workbench.errors import SettingError, StoreError, UnknownName
 from workbench.plain import escape, loads
 from workbench.store import lake
 from workbench.store.frames import frame_of, showable
+from workbench.store.queries import spread
 from workbench.store.reading import Reader
 from workbench.store.rows import column_lists
 
@@ -131,7 +132,6 @@ MOVED = f"""
     order by m.part = 'total' desc, m.part, abs(m.change) desc nulls last, m.n, m.trajectory, m.step
 """
 _SIDE = "case when top_{s} - low_{s} > {r} * greatest(abs(top_{s}), abs(low_{s})) then sign({s} - mean_{s}) else 0 end"
-_SPREAD = "case when bool_and(isfinite({s})) then stddev_pop(case when isfinite({s}) then {s} end) end"
 
 GROUPS = f"""
     with compared as (
@@ -151,7 +151,7 @@ GROUPS = f"""
                min(trajectory) filter (best_then) as best_before, min(trajectory) filter (best_now) as best_after,
                not bool_or(best_then and best_now) as best_changed,
                count(*) filter (side_before * side_after < 0) as flipped,
-               {_SPREAD.format(s="before")} as spread_before, {_SPREAD.format(s="after")} as spread_after,
+               {spread("before")} as spread_before, {spread("after")} as spread_after,
                bool_and(side_before = 0) as equal_before, bool_and(side_after = 0) as equal_after
         from judged group by n, group_id
     )

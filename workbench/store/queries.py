@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def spread(of: str) -> str:
+    """Population standard deviation; NULL where a value is infinite (DuckDB would raise)."""
+    return f"case when bool_and(isfinite({of})) then stddev_pop(case when isfinite({of}) then {of} end) end"
+
+
 # ---------------------------------------------------------------- what people ask
 
 MEAN_RETURN_BY_UPDATE = """
@@ -53,11 +59,11 @@ ENDS_BY_UPDATE = """
     group by update order by update
 """
 
-GROUPS_BY_SPREAD = """
+GROUPS_BY_SPREAD = f"""
     select r.update, r.group_id, r.task, any_value(k.question) as question,
            count(r.value)       as scored,
            avg(r.value)         as mean_return,
-           stddev_pop(r.value)  as spread
+           {spread("r.value")} as spread
     from returns r
     join trajectories t using (run, tree, trajectory)
     join tasks k using (task_key)
