@@ -30,6 +30,9 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 # A picture waits three seconds, in which a living page hides it for good. Where styles are taken out it shows at once.
 LATE = "<style>@keyframes wb-kept { from { max-height: 0; overflow: hidden; opacity: 0 } }</style>"
 
+# What a model wrote is no formula: hosts that typeset would make links of it, and scripts of those.
+AS_IT_IS = "mathjax_ignore tex2jax_ignore"
+
 log = logging.getLogger(__name__)
 
 
@@ -116,7 +119,7 @@ class Component(anywidget.AnyWidget):
         if made is None:
             return None
         bundle, metadata = made
-        return plain({**bundle, "text/html": self.picture()}), metadata
+        return plain({**bundle, "text/html": f'<div class="{AS_IT_IS}">{self.picture()}</div>'}), metadata
 
 
 def answer_at_once(comm: Any) -> None:

@@ -58,7 +58,7 @@ def answers(contender: str, folder: Path, lines: int) -> dict[str, Any]:
         found = {"load": {"first": time.perf_counter() - started}} | _timed(asked)
     else:
         asked = plain_parquet(folder / PLAIN, told) if contender == PLAIN else jsonl(folder / JSONL, told)
-        found = _timed(asked, times=TIMES if contender == PLAIN else 3)
+        found = _timed(asked, times=TIMES if contender == PLAIN else 2)
     return {"answers": found, "peak": peak()}
 
 

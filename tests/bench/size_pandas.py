@@ -43,10 +43,17 @@ class Frames:
     def returns(self) -> pd.DataFrame:
         """NaN where a score is missing."""
         paid = (self.scores.weight * self.scores.value).groupby([self.scores[name] for name in [*PLACE]])
-        return paid.sum(skipna=False).rename("value").reset_index()
+        return paid.sum(skipna=False).round(9).rename("value").reset_index()
 
     def spread(self) -> pd.DataFrame:
-        found = self.returns().groupby(["run", "update", "tree"]).value.var(ddof=0).rename("variance").reset_index()
+        found = (
+            self.returns()
+            .groupby(["run", "update", "tree"])
+            .value.var(ddof=0)
+            .round(9)
+            .rename("variance")
+            .reset_index()
+        )
         return found.sort_values(["variance", "run", "tree"], ascending=[False, True, True]).head(100)
 
     def no_gold(self) -> pd.DataFrame:

@@ -21,13 +21,13 @@ BEFORE, AFTER = VERSIONS
 MEAN = "select run, update, part, avg(value) as mean, count(value) as scored from scores group by all order by all"
 
 SPREAD = """
-    select run, update, group_id, var_pop(value) as variance from returns
+    select run, update, group_id, round(var_pop(value), 9) as variance from returns
     group by all order by variance desc nulls last, run, group_id limit 100
 """
 NO_GOLD = """
-    select r.run, r.tree, r.trajectory, r.value from returns r
+    select r.run, r.tree, r.trajectory, round(r.value, 9) as value from returns r
     anti join (select distinct run, tree, trajectory from searches where gold_hits > 0) g using (run, tree, trajectory)
-    where r.value > $above order by r.value desc, r.run, r.tree, r.trajectory limit 1000
+    where round(r.value, 9) > $above order by value desc, r.run, r.tree, r.trajectory limit 1000
 """
 TRAJECTORY = """
     select step, text, observation from steps
@@ -66,6 +66,24 @@ MOVED = """
     from given a join given b on b.run = a.run and b.tree = a.tree and b.trajectory = a.trajectory
         and b.part = a.part and b.step is not distinct from a.step
     where a.version = $before and b.version = $after
+    group by a.part order by a.part
+"""
+MOVED_IN_A_LAB = """
+    with pairs as (
+        select row_number() over () as n, max(pass) filter (reward = $before) as before,
+               max(pass) filter (reward = $after) as after
+        from scorings group by run, tree
+    )
+    select a.part, count(*) as compared, count(*) filter (b.value <> a.value) as moved, avg(b.value - a.value) as change
+    from (
+        select p.n, l.trajectory, l.node, l.part, coalesce(l.step, -1) as step, l.value
+        from scores_log l join pairs p on p.before = l.pass
+        where l.reward = $before and l.term and l.status <> 'not applicable'
+    ) a join (
+        select p.n, l.trajectory, l.node, coalesce(l.step, -1) as step, l.value
+        from scores_log l join pairs p on p.after = l.pass
+        where l.reward = $after and l.term and l.status <> 'not applicable'
+    ) b using (n, trajectory, node, step)
     group by a.part order by a.part
 """
 CONTAINS = "select count(*) as steps from steps where contains(text, $needle) or contains(observation, $needle)"
@@ -108,22 +126,25 @@ def asked_of(sql: Callable[[str, Mapping[str, Any]], pd.DataFrame], told: Mappin
 def ours(store: Store, told: Mapping[str, Any], task: str, update: int) -> Asked:
     """A lab, through what the store offers: its views, and trees as objects."""
     asked = asked_of(lambda query, known: store.sql(query, **known), told)
-    for name, query in (("labels against a version", LABELS), ("what moved between versions", MOVED)):
+    for name, query in (
+        ("labels against a version", _LABELS_IN_A_LAB),
+        ("what moved between versions", MOVED_IN_A_LAB),
+    ):
         known = {key: told[key] for key in QUESTIONS[name][1]}
-        asked[name] = lambda query=query, known=known: store.sql(_in_a_lab(query), **known)
+        asked[name] = lambda query=query, known=known: store.sql(query, **known)
     asked["one group with its ids"] = lambda: group_frame(store.trees(told["run"], update, task))
     return asked
 
 
-def _in_a_lab(query: str) -> str:
-    """`query` with what each version gave: its newest scoring of a tree."""
-    given = """
-        given as (
-            select l.*, l.reward as version from scores_log l
-            semi join (select max(pass) as pass from scorings group by run, tree, reward) newest on newest.pass = l.pass
-            where l.term and l.status <> 'not applicable'
-        )"""
-    return f"with {given}, {query.strip().removeprefix('with')}" if "with" in query else f"with {given} {query}"
+_LABELS_IN_A_LAB = LABELS.replace(
+    "with said",
+    """
+    with given as (
+        select l.*, l.reward as version from scores_log l
+        semi join (select max(pass) as pass from scorings group by run, tree, reward) newest on newest.pass = l.pass
+        where l.term and l.status <> 'not applicable'
+    ), said""",
+)
 
 
 def group_frame(trees: list[Tree]) -> pd.DataFrame:
@@ -235,5 +256,5 @@ def difference(mine: Sequence[list], others: Sequence[list]) -> str:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float | int) and isinstance(other, float | int):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+        return math.isclose(one, other, rel_tol=1e-8, abs_tol=1e-9)
     return bool(one == other)

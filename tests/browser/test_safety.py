@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 
 import pytest
@@ -12,7 +13,7 @@ from tests.browser.chromium import Trap
 from tests.browser.conftest import Serve, Shoot
 from tests.browser.lab import Lab
 from tests.browser.payloads import PAYLOADS, TOGETHER, form, monitor, poisoned_run, shown, stepper, table
-from widgets.component import Component
+from widgets.component import LATE, Component
 
 NAMES = list(PAYLOADS)
 
@@ -29,7 +30,7 @@ OFFENCES = """(root) => {
   const found = window.pwned === undefined ? [] : ["a payload ran"];
   for (const el of root.querySelectorAll("*")) {
     for (const type of events) el.dispatchEvent(new Event(type));
-    if (tags.has(el.localName)) found.push(`<${el.localName}>`);
+    if (tags.has(el.localName) && el.outerHTML !== OURS) found.push(`<${el.localName}>`);
     for (const { name, value } of el.attributes) {
       if (/^on|srcdoc/i.test(name)) found.push(`${el.localName} has ${name}`);
       if (leads.test(name) && /^(javascript|data|vbscript):|evil[.]test$/.test(destination(value)))
@@ -42,7 +43,7 @@ OFFENCES = """(root) => {
   for (const el of document.querySelectorAll("script, link, iframe, img, base, meta"))
     if (/evil[.]test|pwned/.test(el.outerHTML)) found.push(el.outerHTML.slice(0, 120));
   return [...new Set(found)];
-}"""
+}""".replace("OURS", json.dumps(LATE))
 HAS_TEXT = "(root, text) => root.textContent.includes(text)"
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,6 +245,19 @@ def test_a_store_closed_by_another_thread_meanwhile_says_so(lab: Path, monkeypat
     with pytest.raises(StoreError, match="is closed; open it again"):
         store.sql("select 1")
     store.close()
+
+
+def test_a_store_closed_in_the_middle_of_an_answer_says_so(lab: Path):
+    store = open_store(lab)
+
+    def answer(cursor: Any) -> Any:
+        found = cursor.execute("select 1")
+        store.close()
+        cursor.close()
+        return found.fetchall()
+
+    with pytest.raises(StoreError, match="is closed; open it again"):
+        store._reader.work(answer)
 
 
 def test_a_closed_store_says_so(lab: Path):

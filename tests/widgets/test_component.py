@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from widgets import component
-from widgets.component import HERE, Component, answer_at_once, module_text, packed, plain, style_text
+from widgets.component import AS_IT_IS, HERE, Component, answer_at_once, module_text, packed, plain, style_text
 from workbench.errors import WorkbenchError
 
 # ---------------------------------------------------------------- numbers and texts to JSON
@@ -52,7 +52,7 @@ def test_halves_of_characters_are_taken_out_of_all_that_jupyter_sends(echo: Echo
     assert echo.still == "half ?"
     assert echo.told == [({"kind": "trouble", "says": "half ?", "key ?": 1}, None)]
     echo.picture = lambda: "<p>half \ud800</p>"  # type: ignore[method-assign]
-    assert echo._repr_mimebundle_()[0]["text/html"] == "<p>half ?</p>"
+    assert echo._repr_mimebundle_()[0]["text/html"] == f'<div class="{AS_IT_IS}"><p>half ?</p></div>'
 
 
 # ---------------------------------------------------------------- hearing the page
@@ -244,7 +244,8 @@ def test_a_notebook_keeps_a_picture_without_scripts(echo: Echo):
     echo.still = "Berlin <script>alert(1)</script> & more"
     bundle, _ = echo._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert bundle["text/html"] == "<pre>Berlin &lt;script&gt;alert(1)&lt;/script&gt; &amp; more</pre>"
+    text = "<pre>Berlin &lt;script&gt;alert(1)&lt;/script&gt; &amp; more</pre>"
+    assert bundle["text/html"] == f'<div class="{AS_IT_IS}">{text}</div>'
     assert bundle["text/plain"].startswith("Echo(")
 
 

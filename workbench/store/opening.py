@@ -34,9 +34,9 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
         MissingPackage: an extension package is missing or made for another duckdb.
     """
     lab = Path(path).expanduser().absolute()
-    if lab.exists() and not lab.is_dir():
-        raise StoreError(f"a lab is a folder, and {str(lab)!r} is a file; give another path")
     try:
+        if lab.exists() and not lab.is_dir():
+            raise StoreError(f"a lab is a folder, and {str(lab)!r} is a file; give another path")
         lab.mkdir(parents=True, exist_ok=True)
         reader = _made(lab)
         if reader is None:

@@ -68,15 +68,13 @@ class Reader:
                 return lake.retried(
                     lambda: job(laid_over(lake.cursor(self._connection), waiting)), deadline_s=self._deadline_s
                 )
-        except duckdb.ConnectionException:
-            if not self._closed:  # meanwhile, by another thread
-                raise
         except duckdb.Error as error:
             if is_damage(error):
                 raise StoreError(
                     f"the lab is damaged: {error}. What is lost, and how to save the rest, says: workbench check LAB"
                 ) from error
-            raise
+            if not self._closed:  # meanwhile, by another thread
+                raise
         raise StoreError("this lab is closed; open it again to ask")
 
     def trees(self, run: str, found: Columns) -> list[Tree]:
