@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -29,6 +29,16 @@ class Asking:
         self._reader = reader
         self.browsing = Browsing(reader)  # runs, tasks and trajectories page by page, for tables of any length
         self._runs: set[str] = set()  # known to exist
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the lab."""
+        self._reader.close()
 
     # ------------------------------------------------------------ what was recorded
 

@@ -11,7 +11,6 @@ import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
 
 import pandas as pd
 
@@ -46,16 +45,6 @@ class Past(Asking):
 
     def __repr__(self) -> str:
         return f"<lab {str(self.path)!r} as it was at snapshot {self.snapshot}, {self.recorded:%Y-%m-%d %H:%M:%S} UTC>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the lab."""
-        self._reader.close()
 
 
 def snapshots(reader: Reader) -> pd.DataFrame:

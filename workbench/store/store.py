@@ -8,7 +8,7 @@ import getpass
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
@@ -49,12 +49,6 @@ class Store(Asking):
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def flush(self) -> None:
         """Return when everything recorded so far is in the tables, for every process to see.
