@@ -24,8 +24,6 @@ from workbench.store.rows import column_lists
 ROUNDING = 1e-12
 """Relative: what adding up in another order may change."""
 
-TOTAL = "total"
-
 VERSIONS = """
     select s.reward as version, count(distinct (s.run, s.tree)) as trees,
            min(s.recorded) as first, max(s.recorded) as last, any_value(r.code) as code, any_value(r.spec) as settings

@@ -100,7 +100,7 @@ def _selected(table: Relation, runs: Sequence[str] | None) -> str:
     """The rows of `table` that belong to the runs."""
     if runs is None:
         return f"from {table.name}"
-    named = f"run in ({', '.join(lake._quoted(escape(run)) for run in runs)})"
+    named = f"run in ({', '.join(lake.quoted(escape(run)) for run in runs)})"
     where = named if any(column.name == "run" for column in table.columns) else OF_RUNS[table.name].format(runs=named)
     return f"from {table.name} where {where}"
 
@@ -143,7 +143,7 @@ def _write_file(reader: Reader, path: Path, runs: Sequence[str] | None) -> _Copy
         return cursor.execute(f"select count(*) from {name}.{table.name}").fetchall()[0][0]
 
     _remove(path)
-    reader.work(lambda cursor: cursor.execute(f"attach {lake._quoted(str(path))} as {name}"))
+    reader.work(lambda cursor: cursor.execute(f"attach {lake.quoted(str(path))} as {name}"))
     try:
         made = _each_table(reader, runs, take)
     finally:
@@ -161,9 +161,9 @@ def _write_file(reader: Reader, path: Path, runs: Sequence[str] | None) -> _Copy
 
 def _comments(relation: Relation) -> Iterator[str]:
     kind = "view" if relation.sql else "table"
-    yield f"comment on {kind} {relation.name} is {lake._quoted(relation.meaning)}"
+    yield f"comment on {kind} {relation.name} is {lake.quoted(relation.meaning)}"
     for column in relation.columns:
-        yield f'comment on column {relation.name}."{column.name}" is {lake._quoted(column.meaning)}'
+        yield f'comment on column {relation.name}."{column.name}" is {lake.quoted(column.meaning)}'
 
 
 # ---------------------------------------------------------------- a folder of Parquet files
@@ -178,7 +178,7 @@ def _write_folder(reader: Reader, folder: Path, runs: Sequence[str] | None) -> _
     made = _each_table(reader, runs, take)
     with contextlib.closing(duckdb.connect()) as plain:
         for table in _tables():
-            plain.execute(f"create view {table.name} as from read_parquet({lake._quoted(f'{folder}/{table.name}/*')})")
+            plain.execute(f"create view {table.name} as from read_parquet({lake.quoted(f'{folder}/{table.name}/*')})")
         for view in VIEWS:
             plain.execute(f"create view {view.name} as {view.sql}")
         for view in VIEWS:
@@ -192,7 +192,7 @@ def _write_folder(reader: Reader, folder: Path, runs: Sequence[str] | None) -> _
 def _to_parquet(connection: lake.Connection, rows: str, folder: Path, row_group: int | None) -> int:
     folder.mkdir(exist_ok=True)
     size = f", row_group_size {row_group}" if row_group else ""
-    target = lake._quoted(str(folder / "0.parquet"))
+    target = lake.quoted(str(folder / "0.parquet"))
     return connection.execute(f"copy ({rows}) to {target} (format parquet, compression zstd{size})").fetchall()[0][0]
 
 

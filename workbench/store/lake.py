@@ -53,7 +53,7 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None, snapshot:
     mode = ", READ_ONLY" if read_only else ""
     mode += f", SNAPSHOT_VERSION {snapshot}" if snapshot is not None else ""
     attach = (
-        f"attach {_quoted(catalog)} as lake (DATA_PATH {_quoted(data)}, OVERRIDE_DATA_PATH true, "
+        f"attach {quoted(catalog)} as lake (DATA_PATH {quoted(data)}, OVERRIDE_DATA_PATH true, "
         f"META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
     )
     try:
@@ -154,7 +154,7 @@ def _load_extensions(connection: Connection) -> None:
         for package, name in EXTENSIONS.items():
             link = Path(folder) / f"{name}.duckdb_extension"
             link.symlink_to(_extension_file(package))
-            connection.execute(f"load {_quoted(str(link))}")
+            connection.execute(f"load {quoted(str(link))}")
 
 
 def _extension_file(package: str) -> Path:
@@ -173,5 +173,6 @@ def _extension_file(package: str) -> Path:
     return file
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"

@@ -83,7 +83,7 @@ def _take_file(connection: lake.Connection, path: Path) -> list[Note]:
     why = why_unreadable(path)  # an error in the transaction would end it
     if why:
         return [(table, path, why)]
-    _insert(connection, table, f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}')")
+    _insert(connection, table, f"read_parquet({lake.quoted(str(path))})")
     return []
 
 

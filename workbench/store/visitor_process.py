@@ -13,7 +13,6 @@ import os
 import re
 import resource
 import struct
-import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,7 +72,7 @@ def connect(lab: Path, memory: int) -> lake.Connection:
     connection = lake.connect(lab, read_only=True, threads=1)
     for setting in (
         "temp_directory = ''",  # else its folder may be read and written
-        f"allowed_directories = [{lake._quoted(str(lab / 'data') + '/')}]",
+        f"allowed_directories = [{lake.quoted(str(lab / 'data') + '/')}]",
         f"memory_limit = '{memory}B'",
         "allow_community_extensions = false",
         "enable_external_access = false",
@@ -181,7 +180,3 @@ def read(pipe: IO[bytes], most: int = 2**30) -> bytes:
         return b""
     message = pipe.read(size)
     return message if len(message) == size else b""
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1], json.loads(sys.argv[2]))
