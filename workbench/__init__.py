@@ -37,7 +37,7 @@ _NAMES = {
     "workbench.sampling.rollout": "rollout",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",
-    "workbench.training.method": "DAPO GRPO RLOO DrGRPO Method",
+    "workbench.training.method": "DAPO GRPO GSPO PPO RLOO DrGRPO Method ReinforcePP",
     "workbench.training.plan": "Optimiser Plan",
     "workbench.training.run": "Run",
     "workbench.training.sft": "sft",

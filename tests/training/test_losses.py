@@ -103,3 +103,23 @@ def test_an_entropy_bonus_lowers_the_loss():
     settings = PolicyLoss(entropy=0.1)
     terms, _ = loss_of(settings, (-1.0,), (-1.0,), (0.0,), entropy_T=tensor(2.0))
     assert terms.loss.item() == pytest.approx(-0.2) and terms.entropy == 2.0
+
+
+def test_one_ratio_a_trajectory_by_hand():
+    # two trajectories: token ratios e^0.2, e^0.4 and e^-0.1; of the whole e^0.3 and e^-0.1
+    settings = PolicyLoss(ratio="sequence", divide_by="sequences", importance_cap=None)
+    numbers = torch.tensor([7, 9, 7])
+    weights = settings.weights(numbers.numpy())
+    told = {"weights": tuple(weights), "trajectory_T": numbers}
+    terms, grad_T = loss_of(settings, (0.2, -0.1, 0.4), (0.0, 0.0, 0.0), (1.0, -1.0, 1.0), **told)
+    # the first is held at 1.2, the second is free: -(1.2 - e^-0.1) / 2
+    assert terms.loss.item() == pytest.approx(-(1.2 - np.exp(-0.1)) / 2)
+    np.testing.assert_allclose(grad_T, [0.0, np.exp(-0.1) / 2, 0.0])
+    free, grad_T = loss_of(
+        PolicyLoss(ratio="sequence", clip_high=1.0, divide_by="sequences", importance_cap=None),
+        *((0.2, -0.1, 0.4), (0.0, 0.0, 0.0), (1.0, -1.0, 1.0)),
+        **told,
+    )
+    # GSPO eq. 10: every token of a trajectory has the same gradient, its ratio over its length
+    np.testing.assert_allclose(grad_T, [np.exp(0.3) / 4, np.exp(-0.1) / 2, np.exp(0.3) / 4] * np.array([-1, 1, -1]))
+    assert free.loss.item() == pytest.approx(-(np.exp(0.3) - np.exp(-0.1)) / 2)

@@ -60,11 +60,15 @@ class PolicyLoss:
     * "sequences": each trajectory's mean first, then their mean (GRPO, arXiv:2402.03300, eq. 3); favours short
       correct and long wrong answers
     * "constant": trajectories x `length` tokens (Dr. GRPO, arXiv:2503.20783): no length bias
+
+    With ``ratio="sequence"`` r is one number a trajectory, the geometric mean of its tokens' ratios (GSPO, Zheng et
+    al. 2025, arXiv:2507.18071, eq. 7).
     """
 
     _: KW_ONLY
     clip_low: float = 0.2
     clip_high: float = 0.2
+    ratio: Literal["token", "sequence"] = "token"
     clipped: bool = True  # False: plain policy gradient (REINFORCE)
     divide_by: Literal["tokens", "sequences", "constant"] = "constant"
     length: int = 128  # tokens, for "constant"
@@ -82,6 +86,17 @@ class PolicyLoss:
         if self.divide_by == "sequences":
             return 1 / (len(count_N) * count_N[index_T])
         return np.full(len(trajectory_T), 1 / (len(count_N) * self.length))
+
+
+def value_loss(
+    values_T: torch.Tensor, targets_T: torch.Tensor, before_T: torch.Tensor, clip: float | None
+) -> torch.Tensor:
+    """[T] half the squared error of a critic. With `clip`, the larger of it and that of the value kept within `clip`
+    of what it was before the update: a value that has already moved so far is pushed no further (PPO, as in verl)."""
+    error_T = (values_T - targets_T).square()
+    if clip is not None:
+        error_T = torch.maximum(error_T, (before_T + (values_T - before_T).clamp(-clip, clip) - targets_T).square())
+    return error_T / 2
 
 
 @dataclass
@@ -102,6 +117,7 @@ def clipped_policy_loss(
     sampler_T: torch.Tensor,
     advantages_T: torch.Tensor,
     weights_T: torch.Tensor,
+    trajectory_T: torch.Tensor | None = None,
     reference_T: torch.Tensor | None = None,
     entropy_T: torch.Tensor | None = None,
 ) -> LossTerms:
@@ -113,12 +129,19 @@ def clipped_policy_loss(
         sampler_T: as the engine recorded it when it drew the token.
         advantages_T: reward units, or unitless where scaled.
         weights_T: from `PolicyLoss.weights`.
-        reference_T, entropy_T: where the settings ask for them.
+        trajectory_T: int64, number of the trajectory of each token, for ratio="sequence"; all trained tokens of a
+            trajectory must then be here.
+        reference_T: where the settings want a KL in the loss.
+        entropy_T: nats.
 
     Returns:
         LossTerms; the loss is a sum, so micro-batches add up to the loss of the whole update.
     """
-    ratio_T = (logp_T - before_T).exp()
+    moved_T = logp_T - before_T
+    if settings.ratio == "sequence":
+        assert trajectory_T is not None
+        moved_T = _mean_by(moved_T, trajectory_T)
+    ratio_T = moved_T.exp()
     gain_T = ratio_T * advantages_T
     clipped = 0.0
     if settings.clipped:
@@ -132,10 +155,16 @@ def clipped_policy_loss(
     if settings.kl is not None and reference_T is not None:
         kl_T = kl_estimate(logp_T, reference_T, settings.kl.estimator)
         terms.kl = float(kl_T.detach().sum())
-        if settings.kl.into == "loss":
-            terms.loss = terms.loss + settings.kl.coef * (weights_T * kl_T).sum()
+        terms.loss = terms.loss + settings.kl.coef * (weights_T * kl_T).sum()
     if entropy_T is not None:
         terms.entropy = float(entropy_T.detach().sum())
         if settings.entropy:
             terms.loss = terms.loss - settings.entropy * (weights_T * entropy_T).sum()
     return terms
+
+
+def _mean_by(amount_T: torch.Tensor, number_T: torch.Tensor) -> torch.Tensor:
+    """[T]: each amount replaced by the mean over those of the same number."""
+    _, index_T, count_N = number_T.unique(return_inverse=True, return_counts=True)
+    sums_N = amount_T.new_zeros(len(count_N)).index_add(0, index_T, amount_T)
+    return (sums_N / count_N)[index_T]
