@@ -143,7 +143,9 @@ def test_a_kl_from_a_reference_that_differs_is_the_same_as_in_trl(drawn, tmp_pat
     policy, trees = drawn
     method = as_set_there(GRPO(), "std", kl=KL(0.5, "k3"))
     loss, gradient = ours(policy, trees, method, moved=0.005)
-    their_loss, their_gradient = theirs(policy, trees, tmp_path, moved=0.005, loss_type="grpo", beta=0.5, use_bias_correction_kl=False)
+    their_loss, their_gradient = theirs(
+        policy, trees, tmp_path, moved=0.005, loss_type="grpo", beta=0.5, use_bias_correction_kl=False
+    )
     without, _ = ours(policy, trees, as_set_there(GRPO(kl=0.0), "std"), moved=0.005)
     assert abs(loss - without) > 1e-3
     assert loss == pytest.approx(their_loss, abs=1e-5)

@@ -52,7 +52,8 @@ class PolicyLoss:
 
     Token loss: -w * min(r A, clip(r, 1 - clip_low, 1 + clip_high) A), r = exp(logp - logp before this update). w is
     the truncated importance weight between trainer and sampler, min(exp(trainer - sampler), importance_cap), both
-    before the update (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
+    before the update (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training"); it
+    wants logprobs of the whole softmax, which is why no engine here samples with top-p or top-k.
 
     `divide_by` says what the sum over tokens is divided by, always counted over the whole update:
 
@@ -73,6 +74,7 @@ class PolicyLoss:
     divide_by: Literal["tokens", "sequences", "constant"] = "constant"
     length: int = 128  # tokens, for "constant"
     importance_cap: float | None = 2.0  # None: no correction
+    beyond_cap: Literal["truncate", "mask"] = "truncate"  # "mask": tokens beyond cap or 1 / cap teach nothing
     entropy: float = 0.0  # coefficient of the entropy bonus, nats
     kl: KL | None = None
 
@@ -149,7 +151,7 @@ def clipped_policy_loss(
         clipped = float((bounded_T < gain_T).sum())
         gain_T = torch.minimum(gain_T, bounded_T)
     if settings.importance_cap is not None:
-        gain_T = gain_T * (before_T - sampler_T).exp().clamp(max=settings.importance_cap)
+        gain_T = gain_T * _importance(before_T - sampler_T, settings.importance_cap, settings.beyond_cap)
     loss = -(weights_T * gain_T).sum()
     terms = LossTerms(loss, clipped)
     if settings.kl is not None and reference_T is not None:
@@ -161,6 +163,14 @@ def clipped_policy_loss(
         if settings.entropy:
             terms.loss = terms.loss - settings.entropy * (weights_T * entropy_T).sum()
     return terms
+
+
+def _importance(gap_T: torch.Tensor, cap: float, beyond: str) -> torch.Tensor:
+    """[T] weight of each token for having been drawn by other weights: trainer - sampler is `gap_T`, nats."""
+    weight_T = gap_T.exp()
+    if beyond == "truncate":
+        return weight_T.clamp(max=cap)
+    return weight_T * ((weight_T <= cap) & (weight_T >= 1 / cap))
 
 
 def _mean_by(amount_T: torch.Tensor, number_T: torch.Tensor) -> torch.Tensor:
