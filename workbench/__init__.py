@@ -42,7 +42,7 @@ _NAMES = {
     "workbench.training.plan": "Optimiser Plan",
     "workbench.training.run": "Run",
     "workbench.training.sft": "sft",
-    "workbench.training.train": "resume train",
+    "workbench.training.train": "clone resume train",
     "workbench.embedded": "demo",
     "workbench.handing_on": "write_dpo write_prm write_sft",
     "workbench.rescoring": "rescore",

@@ -317,7 +317,7 @@ class Run(Driven):
             FormatError: it cannot be read.
         """
         checkpoint = load_checkpoint(pick(self.checkpoints(), update, self.name).folder)
-        self._asked.append(_Return(checkpoint, self._plan_of(checkpoint), self.plan))
+        self._asked.append(_Return(checkpoint, self.plan_of(checkpoint), self.plan))
         self._woken.set()
         self._tell()
         self._settle()
@@ -335,7 +335,7 @@ class Run(Driven):
         """The update that a roll-back asked for, and not yet done, goes to."""
         return next((asked.checkpoint.state["update"] for asked in tuple(self._asked)), None)
 
-    def _plan_of(self, checkpoint: Checkpoint) -> Plan:
+    def plan_of(self, checkpoint: Checkpoint) -> Plan:
         """The plan that a checkpoint was to go on with."""
         spec = checkpoint.state["plan"]
         for plan in (self.plan, *(plan for _, plan in self.plans)):
