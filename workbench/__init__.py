@@ -25,7 +25,8 @@ _NAMES = {
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report retrieval_metrics term_report wilson_interval",
+    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
+    "wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
@@ -36,6 +37,7 @@ _NAMES = {
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",
     "workbench.training.method": "DAPO GRPO GSPO PPO RLOO DrGRPO Method ReinforcePP",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from workbench.training.check_update import check_update, weights_holder, weight
 from workbench.training.checkpoint import Checkpoint, load_checkpoint, restore_moments, save_checkpoint
 from workbench.training.critic import Fitted, Values
 from workbench.training.driving import Driven
+from workbench.training.folds import Fold
 from workbench.training.interrupt import interrupt_held
 from workbench.training.kl_term import with_kl_term
 from workbench.training.learners import Learner, learner_for
@@ -83,8 +85,13 @@ class Run(Driven):
         folder: Path | None = None,
         checkpoint_every: int = 0,
         continues: Mapping[str, Any] | None = None,
+        fold: Fold | None = None,
+        fold_state: Any = None,
     ) -> None:
         super().__init__()
+        if fold is not None and fold_state is None:
+            fold_state, plan = fold.begin(plan)
+        self.fold, self._fold_state, self._planning = fold, fold_state, threading.Lock()
         self.policy, self.environment, self.recorder = policy, environment, recorder
         self.updates, self.seed, self.checkpoint_every = updates, seed, checkpoint_every
         self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
@@ -138,7 +145,8 @@ class Run(Driven):
                 f"a run keeps the critic it began with ({self._plan.critic}), and this plan has {plan.critic}; start "
                 "another run for another critic"
             )
-        self._plan = plan
+        with self._planning:
+            self._plan = plan
         self._tell()
 
     # ------------------------------------------------------------ one update
@@ -177,9 +185,20 @@ class Run(Driven):
                 explained=fitted.explained,
                 **describe(trees, advantages.batch, trained),
             )
+            self._fold(report)
             self._record(trees, scores, plan, report)
             self.latest = Latest(self.name, number, plan, tuple(trees), tuple(scores), advantages)
         return report
+
+    def _fold(self, report: Report) -> None:
+        """Let the fold decide what comes next; where it has had enough, this was the last update."""
+        if self.fold is None:
+            return
+        with self._planning:  # a plan assigned from another thread is what the fold goes on from, or stays
+            self._fold_state, plan = self.fold(self._fold_state, report, self._plan)
+            self._plan = self._plan if plan is None else plan
+        if plan is None:
+            self.updates = self.update
 
     def _draw(self, plan: Plan, number: int) -> list[Tree]:
         rng = np.random.default_rng([self.seed, number])
@@ -271,6 +290,7 @@ class Run(Driven):
             "weights_version": weights_version(self.policy),
             "base": self.base,
             "notes": self.learner.notes(),
+            "fold": self._fold_state,
         }
         return save_checkpoint(folder, state, self._weights(), self.optimiser)
 
@@ -290,6 +310,7 @@ class Run(Driven):
         self.optimiser.state.clear()
         restore_moments(self.optimiser, checkpoint.optimiser)
         self.update, self.drawn = state["update"], state["drawn"]
+        self._fold_state = state.get("fold")
         self.reports = [report for report in self.reports if report.update <= self.update]
         self.plans = [(first, plan) for first, plan in self.plans if first <= self.update]
         self.latest = None
@@ -341,7 +362,12 @@ class Run(Driven):
         for plan in (self.plan, *(plan for _, plan in self.plans)):
             if plan.spec() == spec:
                 return plan
-        return Plan.from_spec(spec, self.plan.tasks)
+        tasks = self.plan.tasks
+        return Plan.from_spec(spec, tasks if self.fold is None else self.fold.tasks(checkpoint.state["fold"], tasks))
+
+    def fold_state_of(self, checkpoint: Checkpoint) -> Any:
+        """What this run's fold had come to."""
+        return None if self.fold is None else checkpoint.state["fold"]
 
     def _between_updates(self) -> None:
         """Roll back where that was asked."""

@@ -11,6 +11,7 @@ from workbench.errors import SettingError
 from workbench.protocols import Environment, Policy, Recorder
 from workbench.training.branches import check_unused, folder_after, pick
 from workbench.training.checkpoint import load_checkpoint
+from workbench.training.folds import Fold
 from workbench.training.method import DrGRPO, Method
 from workbench.training.plan import Optimiser, Plan
 from workbench.training.run import Run
@@ -32,6 +33,7 @@ def train(
     name: str | None = None,
     checkpoints: str | Path | None = None,
     checkpoint_every: int = 10,
+    fold: Fold | None = None,
     **plan: Any,
 ) -> Run:
     """Prepare a run; nothing happens until it is iterated, finished or started.
@@ -45,6 +47,7 @@ def train(
         recorder: a store; rollouts, scores, plans and reports go there, checkpoints into its folder.
         checkpoints: folder for checkpoints, which holds none yet; default the recorder's.
         checkpoint_every: updates between checkpoints (one is always made at the end); 0: only at the end.
+        fold: decides after every update what the next will do: `Curriculum`, `Phases`, `EarlyStop`, or several `Folds`.
         plan: further fields of `Plan` (end_rule, micro_batch_tokens).
 
     Raises:
@@ -74,6 +77,7 @@ def train(
         name=name,
         folder=folder,
         checkpoint_every=checkpoint_every,
+        fold=fold,
     )
 
 
@@ -88,6 +92,7 @@ def resume(
     recorder: Recorder | None = None,
     name: str | None = None,
     checkpoint_every: int = 10,
+    fold: Fold | None = None,
 ) -> Run:
     """A new run that goes on from a checkpoint, to the same numbers as if it had never stopped.
 
@@ -97,12 +102,20 @@ def resume(
         tasks: the same as then.
         reward: needed where the first run's was a plain function, which no checkpoint can hold.
         updates: total, counted from the first run's start; default as planned then.
+        fold: the same as then.
 
     Raises:
         SettingError: other tasks or other base weights.
     """
     saved = load_checkpoint(checkpoint)
     state = saved.state
+    if (fold is None) != (state.get("fold") is None):
+        raise SettingError(
+            f"the checkpoint was made {'with' if fold is None else 'without'} a fold (curriculum, phases, early stop); "
+            f"{'give it again: resume(..., fold=...)' if fold is None else 'leave fold out'}"
+        )
+    if fold is not None:
+        tasks = fold.tasks(state["fold"], tasks)
     run = Run(
         policy,
         environment,
@@ -114,6 +127,8 @@ def resume(
         folder=folder_after(saved.folder, state["update"]) if recorder is None else None,
         checkpoint_every=checkpoint_every,
         continues={"run": state["run"], "update": state["update"]},
+        fold=fold,
+        fold_state=state.get("fold"),
     )
     if run.base != state["base"]:
         raise SettingError(
@@ -166,6 +181,8 @@ def clone(
         folder=folder_after(checkpoint.folder, -1) if run.recorder is None else None,
         checkpoint_every=run.checkpoint_every,
         continues={"run": state["run"], "update": state["update"]},
+        fold=run.fold,
+        fold_state=run.fold_state_of(checkpoint),
     )
     other.restore(checkpoint)
     other.base = state["base"]
