@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from workbench.agents.language_policy import LanguagePolicy
 from workbench.batch import Advantages, FlatBatch, flat_batch
-from workbench.errors import SettingError
+from workbench.errors import CapabilityError, SettingError
 from workbench.protocols import Environment, Policy, Recorder
 from workbench.rewards.score import score
 from workbench.scores import Scores
@@ -29,6 +30,7 @@ from workbench.training.folds import Fold
 from workbench.training.interrupt import interrupt_held
 from workbench.training.kl_term import with_kl_term
 from workbench.training.learners import Learner, learner_for
+from workbench.training.model_card import model_card
 from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
 from workbench.training.rows import Row, micro_batches, training_rows
@@ -293,6 +295,21 @@ class Run(Driven):
             "fold": self._fold_state,
         }
         return save_checkpoint(folder, state, self._weights(), self.optimiser)
+
+    def save(self, folder: str | Path, *, merged: bool = False, notes: str = "") -> Path:
+        """Save the policy as it is now, with a model card that says what was trained on what.
+
+        Args:
+            merged: adapters and base as one model.
+            notes: what the card shall say beside, in Markdown.
+
+        Raises:
+            CapabilityError: it is no language model.
+            SettingError: the folder holds something.
+        """
+        if not isinstance(self.policy, LanguagePolicy):
+            raise CapabilityError(f"a {type(self.policy).__name__} cannot be saved as a model; it has checkpoints")
+        return self.policy.save(folder, merged=merged, card=model_card(self, notes=notes))
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """The policy's trained tensors, and the critic's."""
