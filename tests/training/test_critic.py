@@ -126,8 +126,10 @@ def test_a_credit_without_targets_teaches_no_critic(drawn):
 def test_a_table_has_a_value_for_every_feature_and_no_body_to_copy():
     run = train(guesser(), TASKS, Quiet(), right, method=PPO(8, kl=0.0, critic=Critic(lr=0.05)), updates=40)
     reports = run.finish(show=False)
-    assert run.values is not None and np.isnan(reports[-1].kl)
-    value = run.values.state()["head.bias"][0] + run.values.state()["head.weight"][0, 0]  # before the first step
+    assert run.weights.values is not None and np.isnan(reports[-1].kl)
+    value = (
+        run.weights.values.state()["head.bias"][0] + run.weights.values.state()["head.weight"][0, 0]
+    )  # before the first step
     assert abs(float(value) - np.mean([r.mean_return for r in reports[-10:]])) < 0.15
     with pytest.raises(CapabilityError, match="head"):
         train(guesser(), TASKS, Quiet(), right, method=PPO(critic=Critic("model")), updates=1)
@@ -169,8 +171,8 @@ def test_a_run_with_a_critic_is_resumed_bit_for_bit(tmp_path, form):
     whole.finish(show=False)
     again = resume(tmp_path / "kept" / "update-00002", speaker(), TASKS, Quiet())
     again.finish(show=False)
-    assert whole.values is not None and again.values is not None
-    for one, other in ((whole.learner, again.learner), (whole.values, again.values)):
+    assert whole.weights.values is not None and again.weights.values is not None
+    for one, other in ((whole.weights.learner, again.weights.learner), (whole.weights.values, again.weights.values)):
         for name, tensor in one.state().items():
             assert torch.equal(tensor, other.state()[name]), name
     assert [r.value_loss for r in again.reports] == [r.value_loss for r in whole.reports[2:]]

@@ -14,7 +14,6 @@ from workbench.training.folds import Curriculum, EarlyStop, Folds, Phases
 from workbench.training.method import DrGRPO
 from workbench.training.plan import Optimiser, Plan
 from workbench.training.report import Report
-from workbench.training.run import weights_digest
 from workbench.training.train import clone, resume, train
 from workbench.trajectory import SubQuestion
 
@@ -116,11 +115,11 @@ def test_a_run_under_a_curriculum_is_resumed_and_cloned_bit_for_bit(tmp_path: Pa
     again.finish(show=False)
     other = clone(run, 1)
     other.finish(show=False)
-    assert weights_digest(again.learner) == weights_digest(run.learner) == weights_digest(other.learner)
+    assert again.weights.digest() == run.weights.digest() == other.weights.digest()
     run.roll_back(1)
     run.updates = 4
     run.finish(show=False)
-    assert weights_digest(other.learner) == weights_digest(run.learner)
+    assert other.weights.digest() == run.weights.digest()
 
 
 def test_a_fold_must_be_given_again(tmp_path: Path):

@@ -18,7 +18,6 @@ from workbench.store import open_store
 from workbench.training.critic import Critic
 from workbench.training.method import DrGRPO
 from workbench.training.plan import Optimiser
-from workbench.training.run import weights_digest
 from workbench.training.train import clone, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,12 +67,12 @@ def spoken(folder: Path, **settings):
 def test_a_clone_without_a_change_does_what_its_run_did_and_leaves_it_alone(tmp_path: Path):
     run = spoken(tmp_path)
     run.finish(show=False)
-    digest, folders = weights_digest(run.learner), sorted(path.name for path in tmp_path.iterdir())
+    digest, folders = run.weights.digest(), sorted(path.name for path in tmp_path.iterdir())
     other = clone(run, 2)
     assert (other.update, other.continues) == (2, {"run": "run", "update": 2})
     again = other.finish(show=False)
     assert [r.mean_return for r in again] == [r.mean_return for r in run.reports[2:]]
-    assert weights_digest(other.learner) == digest == weights_digest(run.learner)
+    assert other.weights.digest() == digest == run.weights.digest()
     assert folders == [name for name in sorted(path.name for path in tmp_path.iterdir()) if name in folders]
     assert other.policy.engine.model is not run.policy.engine.model
 
@@ -84,7 +83,7 @@ def test_a_clone_with_a_change_goes_another_way(tmp_path: Path):
     slower = clone(run, 2, optimiser=Optimiser(1e-4), updates=5)
     reports = slower.finish(show=False)
     assert [r.update for r in reports] == [3, 4, 5] and {r.lr for r in reports} == {1e-4}
-    assert weights_digest(slower.learner) != weights_digest(run.learner)
+    assert slower.weights.digest() != run.weights.digest()
     assert clone(run).update == 4  # from the newest
 
 

@@ -30,7 +30,7 @@ def speech_run(updates, policy=None, **settings):
 
 
 def weights(run):
-    return torch.cat([tensor.flatten() for tensor in run.learner.state().values()])
+    return torch.cat([tensor.flatten() for tensor in run.weights.learner.state().values()])
 
 
 @pytest.mark.parametrize(
@@ -187,13 +187,13 @@ def test_ctrl_c_in_an_update_keeps_it_whole():
     import signal
 
     run = table_run(5)
-    inner = run._train
+    inner = run.weights.learn
 
     def train_and_interrupt(*args):
         signal.raise_signal(signal.SIGINT)  # Ctrl-C just before the optimiser's step
         return inner(*args)
 
-    run._train = train_and_interrupt
+    run.weights.learn = train_and_interrupt
     with pytest.raises(KeyboardInterrupt):
         next(iter(run))
     assert run.update == 1 and len(run.reports) == 1 and run.policy.weights_version == 1

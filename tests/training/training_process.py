@@ -13,7 +13,6 @@ from tests.training.worlds import TASKS, Letter, Quiet, speaker
 from workbench.training.critic import Critic
 from workbench.training.method import PPO
 from workbench.training.plan import Optimiser
-from workbench.training.run import weights_digest
 from workbench.training.train import resume, train
 
 UPDATES = 8
@@ -38,7 +37,7 @@ def main(folder: Path, checkpoint: Path | None) -> None:
     for report in run:
         print(f"update {report.update}", flush=True)
         time.sleep(0.02)
-    print(f"weights {weights_digest(run.learner)}")
+    print(f"weights {run.weights.digest()}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections import deque
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from workbench.agents.language_policy import LanguagePolicy
-from workbench.batch import Advantages, FlatBatch, flat_batch
+from workbench.batch import Advantages, flat_batch
 from workbench.errors import CapabilityError, SettingError
 from workbench.protocols import Environment, Policy, Recorder
 from workbench.rewards.score import score
@@ -23,22 +21,15 @@ from workbench.scores import Scores
 from workbench.spec import code_version, dumps
 from workbench.training.branches import Saved, Trunk, pick, update_folder
 from workbench.training.check_update import check_update, weights_holder, weights_version
-from workbench.training.checkpoint import Checkpoint, load_checkpoint, restore_moments, save_checkpoint
-from workbench.training.critic import Fitted, Values
+from workbench.training.checkpoint import Checkpoint, load_checkpoint
 from workbench.training.driving import Driven
 from workbench.training.folds import Fold
 from workbench.training.interrupt import interrupt_held
-from workbench.training.kl_term import with_kl_term
-from workbench.training.learners import Learner, learner_for
 from workbench.training.model_card import model_card
 from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
-from workbench.training.rows import Row, micro_batches, training_rows
-from workbench.training.update import Trained, train_on
+from workbench.training.weights import Weights
 from workbench.trajectory import Task, Tree
-
-CRITIC = "critic."
-"""Before the names of the critic's tensors in a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +87,8 @@ class Run(Driven):
         self.fold, self._fold_state, self._planning = fold, fold_state, threading.Lock()
         self.policy, self.environment, self.recorder = policy, environment, recorder
         self.updates, self.seed, self.checkpoint_every = updates, seed, checkpoint_every
-        self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
-        self.base = weights_digest(self.learner)
-        self.values = None if plan.critic is None else Values(plan.critic, self.learner)
-        self.optimiser = torch.optim.AdamW(self._parameter_groups(), lr=plan.optimiser.lr)
+        self.weights = Weights(policy, plan)
+        self.base = self.weights.digest()
         self.update, self.drawn = 0, 0
         self.latest: Latest | None = None
         self.plans: list[tuple[int, Plan]] = []  # those that were in force, each with its first update
@@ -121,11 +110,6 @@ class Run(Driven):
         settings |= {"continues": dict(self.continues)} if self.continues else {}
         return self.recorder.start_run(settings, name=name)
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """The policy's, then the critic's: one optimiser, each stepping while the other has no gradient."""
-        groups = [{"params": self.learner.parameters()}]
-        return groups if self.values is None else [*groups, {"params": self.values.parameters()}]
-
     def _own_folder(self) -> Path | None:
         """Where the checkpoints of a run of this name go."""
         path = getattr(self.recorder, "path", None)
@@ -142,7 +126,7 @@ class Run(Driven):
     def plan(self, plan: Plan) -> None:
         if not isinstance(plan, Plan):
             raise SettingError(f"a run's plan is a Plan, got {plan!r}; write run.plan = run.plan.replace(reward=...)")
-        if (plan.critic and plan.critic.form) != (self.values and self.values.form):
+        if (plan.critic and plan.critic.form) != (self._plan.critic and self._plan.critic.form):
             raise SettingError(
                 f"a run keeps the critic it began with ({self._plan.critic}), and this plan has {plan.critic}; start "
                 "another run for another critic"
@@ -162,15 +146,13 @@ class Run(Driven):
         clock.append(time.perf_counter())
         scores = score(trees, plan.reward)
         batch = flat_batch(trees, scores)
-        advantages = plan.credit(self._looked_at(plan, trees, plan.end_rule(batch)))
+        advantages = plan.credit(self.weights.looked_at(plan, trees, plan.end_rule(batch)))
         clock.append(time.perf_counter())
         with interrupt_held():  # weights, optimiser, counters and log move together
-            lr = self._set_optimiser(plan, number)
+            lr = self.weights.set_optimiser(plan, number)
             version = weights_version(self.policy)
-            rows = training_rows(trees, advantages)
-            fitted = self._fit(plan, rows, advantages)
-            trained = self._train(plan, rows)
-            self.learner.updated()
+            fitted, trained = self.weights.learn(plan, trees, advantages)
+            self.weights.learner.updated()
             self.update, self.drawn = number, self.drawn + plan.tasks_per_update
             clock.append(time.perf_counter())
             rollout_s, score_s, train_s = np.diff(clock).tolist()
@@ -182,7 +164,7 @@ class Run(Driven):
                 rollout_s=rollout_s,
                 score_s=score_s,
                 train_s=train_s,
-                checks=check_update(self.policy, self.learner, trees, advantages, trained, version),
+                checks=check_update(self.policy, self.weights.learner, trees, advantages, trained, version),
                 value_loss=fitted.loss,
                 explained=fitted.explained,
                 **describe(trees, advantages.batch, trained),
@@ -207,44 +189,6 @@ class Run(Driven):
         tasks = tasks_of_update(plan.tasks, self.drawn, plan.tasks_per_update, self.seed)
         drawn = plan.sampler.sample(self.policy, self.environment, tasks, plan.reward, rng)
         return [tree if self.recorder is None else replace(tree, run=self.name) for tree in drawn]
-
-    def _looked_at(self, plan: Plan, trees: Sequence[Tree], batch: FlatBatch) -> FlatBatch:
-        """The batch with what the weights say of it: the KL from the reference as a term, the critic's values."""
-        kl = plan.loss.kl
-        in_reward = kl is not None and kl.into == "reward"
-        if not in_reward and self.values is None:
-            return batch
-        rows = training_rows(trees, Advantages(batch, np.zeros(len(batch.parent_S))))
-        batches = micro_batches(rows, plan.micro_batch_tokens)
-        if kl is not None and in_reward:
-            batch = with_kl_term(batch, batches, self.learner, kl.coef)
-        return batch if self.values is None else self.values.valued(batch, batches)
-
-    def _fit(self, plan: Plan, rows: Sequence[Row], advantages: Advantages) -> Fitted:
-        """Teach the critic, before the policy moves."""
-        if self.values is None or plan.critic is None:
-            return Fitted(float("nan"), float("nan"))
-        return self.values.fit(plan.critic, self.optimiser, rows, advantages, plan.micro_batch_tokens)
-
-    def _train(self, plan: Plan, rows: Sequence[Row]) -> Trained:
-        return train_on(
-            self.learner,
-            self.optimiser,
-            rows,
-            plan.loss,
-            epochs=plan.epochs,
-            max_grad_norm=plan.optimiser.max_grad_norm,
-            micro_batch_tokens=plan.micro_batch_tokens,
-        )
-
-    def _set_optimiser(self, plan: Plan, number: int) -> float:
-        settings = plan.optimiser
-        lr = settings.lr * min(1.0, number / max(settings.warmup, 1))
-        for group in self.optimiser.param_groups:
-            group.update(lr=lr, betas=tuple(settings.betas), weight_decay=settings.weight_decay)
-        if plan.critic is not None:
-            self.optimiser.param_groups[-1].update(lr=plan.critic.lr, weight_decay=0.0)
-        return lr
 
     # ------------------------------------------------------------ keeping
 
@@ -291,10 +235,9 @@ class Run(Driven):
             "policy": self.policy.name,
             "weights_version": weights_version(self.policy),
             "base": self.base,
-            "notes": self.learner.notes(),
             "fold": self._fold_state,
         }
-        return save_checkpoint(folder, state, self._weights(), self.optimiser)
+        return self.weights.save(folder, state)
 
     def save(self, folder: str | Path, *, merged: bool = False, notes: str = "") -> Path:
         """Save the policy as it is now, with a model card that says what was trained on what.
@@ -311,28 +254,16 @@ class Run(Driven):
             raise CapabilityError(f"a {type(self.policy).__name__} cannot be saved as a model; it has checkpoints")
         return self.policy.save(folder, merged=merged, card=model_card(self, notes=notes))
 
-    def _weights(self) -> dict[str, torch.Tensor]:
-        """The policy's trained tensors, and the critic's."""
-        critic = {} if self.values is None else self.values.state()
-        return self.learner.state() | {f"{CRITIC}{name}": tensor for name, tensor in critic.items()}
-
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of a run with the same base weights."""
         state = checkpoint.state
-        critic = {name: tensor for name, tensor in checkpoint.weights.items() if name.startswith(CRITIC)}
-        self.learner.load_state({name: w for name, w in checkpoint.weights.items() if name not in critic})
-        if self.values is not None:
-            self.values.load_state({name.removeprefix(CRITIC): tensor for name, tensor in critic.items()})
-        self.learner.load_notes(state["notes"])
-        self.optimiser.state.clear()
-        restore_moments(self.optimiser, checkpoint.optimiser)
+        self.weights.restore(checkpoint)
         self.update, self.drawn = state["update"], state["drawn"]
         self._fold_state = state.get("fold")
         self.reports = [report for report in self.reports if report.update <= self.update]
         self.plans = [(first, plan) for first, plan in self.plans if first <= self.update]
         self.latest = None
         self._trunk = self._trunk.leave(checkpoint.folder.parent, self.update)
-        self.learner.updated()
         holder = weights_holder(self.policy)
         if holder is not None:
             holder.weights_version = state["weights_version"]
@@ -424,14 +355,3 @@ def tasks_of_update(tasks: Sequence[Task], drawn: int, count: int, seed: int) ->
         order = np.random.default_rng([seed, place // len(tasks), 7]).permutation(len(tasks))
         picked.append(tasks[int(order[place % len(tasks)])])
     return picked
-
-
-def weights_digest(learner: Learner) -> str:
-    """Twelve hex digits over the trained tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(learner.state().items()):
-        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-__all__ = ["Latest", "Run", "tasks_of_update", "weights_digest"]
