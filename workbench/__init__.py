@@ -42,6 +42,7 @@ _NAMES = {
     "workbench.training.losses": "KL PolicyLoss",
     "workbench.training.method": "DAPO GRPO GSPO PPO RLOO DrGRPO Method ReinforcePP",
     "workbench.training.plan": "Optimiser Plan",
+    "workbench.training.preferences": "dpo",
     "workbench.training.run": "Run",
     "workbench.training.sft": "sft",
     "workbench.training.train": "clone resume train",
