@@ -58,11 +58,16 @@ class Reader:
         """The answer as rows."""
         return list(zip(*self.columns(query, **parameters).values(), strict=True))
 
-    def work(self, job: Callable[[lake.Connection], T]) -> T:
+    def glance(self, query: str, **parameters: Any) -> list[tuple]:
+        """The answer as rows, from what the lake holds at this moment: nothing that waits here is folded before."""
+        found = self.work(lambda cursor: _columns(cursor, query, parameters), settled=False)
+        return list(zip(*found.values(), strict=True))
+
+    def work(self, job: Callable[[lake.Connection], T], *, settled: bool = True) -> T:
         """What `job` returns, given a fresh cursor; done again from the start where the catalog was locked."""
         try:
             if not self._closed:
-                waiting = self._before() or ()
+                waiting = (settled and self._before()) or ()
                 return lake.retried(
                     lambda: job(laid_over(lake.cursor(self._connection), waiting)), deadline_s=self._deadline_s
                 )

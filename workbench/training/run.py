@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ import numpy as np
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.batch import Advantages, flat_batch
 from workbench.errors import CapabilityError, SettingError
-from workbench.protocols import Environment, Policy, Recorder
+from workbench.protocols import Environment, Policy, Recorder, Steering
 from workbench.rewards.score import score
 from workbench.scores import Scores
 from workbench.spec import code_version, dumps
@@ -26,10 +27,13 @@ from workbench.training.driving import Driven
 from workbench.training.folds import Fold
 from workbench.training.interrupt import interrupt_held
 from workbench.training.model_card import model_card
+from workbench.training.obeying import LISTEN_EVERY_S, obey
 from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
 from workbench.training.weights import Weights
 from workbench.trajectory import Task, Tree
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,9 @@ class Run(Driven):
         self.name = self._named(name)
         self.folder = folder or self._own_folder()
         self.first_name = self.name
+        self._listens_to = recorder if isinstance(recorder, Steering) else None
+        self._listened, self._obeyed = 0.0, set[str]()
+        self.looks_every_s = None if self._listens_to is None else LISTEN_EVERY_S
 
     def _named(self, name: str | None) -> str:
         """Open the run in the recorder; the name it goes by."""
@@ -318,7 +325,8 @@ class Run(Driven):
         return None if self.fold is None else checkpoint.state["fold"]
 
     def _between_updates(self) -> None:
-        """Roll back where that was asked."""
+        """Obey requests from elsewhere, and roll back where that was asked."""
+        self._obey()
         while self._asked:
             asked = self._asked.popleft()
             state = asked.checkpoint.state
@@ -330,6 +338,19 @@ class Run(Driven):
                     self._plan = asked.plan
                 self._branch()
             self._tell()
+
+    def _obey(self) -> None:
+        """Do what was asked through the recorder, and answer."""
+        if self._listens_to is None or time.monotonic() - self._listened < LISTEN_EVERY_S:
+            return
+        self._listened = time.monotonic()
+        try:
+            for request in self._listens_to.requests(sorted({self.name, self.first_name})):
+                if request.id not in self._obeyed:
+                    self._obeyed.add(request.id)
+                    self._listens_to.answer(request, obey(self, request))
+        except Exception:  # a store that is away is no reason to lose a training
+            log.exception("run %r cannot look for requests; it goes on and looks again", self.name)
 
     def _branch(self) -> None:
         """Go on under a name and with a folder of its own: trees drawn again have the ids of those that were left."""
