@@ -20,6 +20,7 @@ from tests.store.writing import tree_number
 from workbench.errors import StoreBusy, StoreError
 from workbench.scores import Scores
 from workbench.store import Store, lake, open_store
+from workbench.store.extensions import extension_file
 from workbench.store.overlay import laid_over
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -327,4 +328,4 @@ def test_a_corrupt_catalog_is_told(tmp_path: Path):
 
 def test_a_missing_extension_says_what_to_install():
     with pytest.raises(ImportError, match=r"needs the package duckdb-extension-nonesuch; run: pip install duckdb-ext"):
-        lake._extension_file("nonesuch")
+        extension_file("nonesuch")

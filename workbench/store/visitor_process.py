@@ -22,6 +22,7 @@ import pyarrow as pa
 from workbench.errors import StoreError, UnknownName
 from workbench.store import lake
 from workbench.store.allowed import check
+from workbench.store.places import place_of
 
 MARGIN = 2**30
 """Bytes of address space beyond DuckDB's own limit: at that limit a question was seen to need 0.4 GB more."""
@@ -72,7 +73,7 @@ def connect(lab: Path, memory: int) -> lake.Connection:
     connection = lake.connect(lab, read_only=True, threads=1)
     for setting in (
         "temp_directory = ''",  # else its folder may be read and written
-        f"allowed_directories = [{lake.quoted(str(lab / 'data') + '/')}]",
+        f"allowed_directories = [{lake.quoted(place_of(lab).data)}]",
         f"memory_limit = '{memory}B'",
         "allow_community_extensions = false",
         "enable_external_access = false",
