@@ -52,6 +52,10 @@ class Embedded:
         return str(error)
 
     @property
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    @property
     def advice(self) -> str:
         return f"What is damaged, and how to save the rest, says: workbench check {shlex.quote(str(self.lab))}"
 

@@ -41,7 +41,7 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
         reader = _made(lab)
         if reader is None:
             with lake.locked(lab, deadline_s=lock_timeout_s):
-                _make(lab)
+                make(lab)
             reader = lake.connect(lab, read_only=True)
     except PermissionError as error:
         raise StoreError(
@@ -64,7 +64,7 @@ def _made(lab: Path) -> lake.Connection | None:
         return None
     with contextlib.suppress(
         StoreError, duckdb.Error
-    ):  # someone may be making it; what is really wrong shows again in _make
+    ):  # someone may be making it; what is really wrong shows again in make
         reader = lake.connect(lab, read_only=True)
         if version_of(reader) == VERSION:
             return reader
@@ -72,7 +72,12 @@ def _made(lab: Path) -> lake.Connection | None:
     return None
 
 
-def _make(lab: Path) -> None:
+def make(lab: Path) -> None:
+    """Make the tables of a lab where they are missing; the lock is held.
+
+    Raises:
+        StoreError: it is of another schema.
+    """
     place_of(lab).check_may_be_made()
     with contextlib.closing(lake.connect(lab, read_only=False)) as connection:
         version = version_of(connection)

@@ -1,4 +1,4 @@
-"""Where a lab is: all in its folder (`embedded.py`)."""
+"""Where a lab is: all in its folder (`embedded.py`), or shared by a team (`team.py`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from workbench.store.embedded import Embedded
+from workbench.store.team import NAME, Team
 
 
 class Place(Protocol):
@@ -36,6 +37,10 @@ class Place(Protocol):
         """What an error of these statements says, without secrets."""
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What a process that opens the lab has to find in its environment."""
+
+    @property
     def advice(self) -> str:
         """What to do where the lab cannot be read."""
 
@@ -52,5 +57,9 @@ class Place(Protocol):
 
 
 def place_of(lab: Path) -> Place:
-    """Where the lab of this folder is."""
-    return Embedded(lab)
+    """Where the lab of this folder is.
+
+    Raises:
+        StoreError: its folder says so in a way that is not understood.
+    """
+    return Team.read(lab) if (lab / NAME).exists() else Embedded(lab)

@@ -327,10 +327,10 @@ class Writer:
 
     def _write(self, journal: Journal, items: Sequence[tuple[Rows, int]]) -> None:
         """Commit records; where that cannot be done at once, one by one, so that no other waits for a spoilt one."""
-        rows, end = [rows for rows, _ in items], items[-1][1]
+        end = items[-1][1]
         folder = self._connected()
         try:
-            refused = self._commit(lambda: folder.fold(rows, journal.name, end))
+            refused = self._commit(lambda: folder.fold(items, journal.name, end))
         except SPOILT as error:
             self._disconnect()
             if len(items) > 1:
