@@ -12,7 +12,9 @@ import json
 import os
 import random
 import shlex
+import shutil
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,11 +42,11 @@ class Embedded:
     def is_made(self) -> bool:
         return (self.lab / catalog.NAME).exists()
 
-    def statements(self, *, read_only: bool, snapshot: int | None) -> list[str]:
+    def statements(self, *, read_only: bool, snapshot: int | None = None, name: str = "lake") -> list[str]:
         mode = ", READ_ONLY" if read_only else ""
         mode += f", SNAPSHOT_VERSION {snapshot}" if snapshot is not None else ""
         return [
-            f"attach {quoted(f'ducklake:sqlite:{self.lab / catalog.NAME}')} as lake (DATA_PATH {quoted(self.data)}, "
+            f"attach {quoted(f'ducklake:sqlite:{self.lab / catalog.NAME}')} as {name} (DATA_PATH {quoted(self.data)}, "
             f"OVERRIDE_DATA_PATH true, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
         ]
 
@@ -69,6 +71,26 @@ class Embedded:
                 f"from a copy, or see what can be saved with: workbench check {shlex.quote(str(self.lab))}"
             )
 
+    @property
+    def keeps_merged_files(self) -> bool:
+        return False  # backups have links of their own to the files of rows
+
+    def back_up(self, name: str) -> Path:
+        """Rows are never changed, so their files are linked."""
+        target, partial = self.lab / "backups" / name, self.lab / "backups" / f"{name}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            catalog.settle(catalog.copy(self.lab, partial))
+            for folder in ("data", "journal"):
+                if (self.lab / folder).is_dir():
+                    link = _linked if folder == "data" else shutil.copyfile
+                    shutil.copytree(self.lab / folder, partial / folder, copy_function=link)
+            return partial.rename(target)
+        except (OSError, shutil.Error, sqlite3.DatabaseError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise StoreError(f"lab {str(self.lab)!r} could not be backed up, and was left as it is: {error}") from error
+
     @contextlib.contextmanager
     def locked(self, deadline_s: float) -> Iterator[None]:
         """The kernel drops the lock when the process ends, however it ends."""
@@ -81,6 +103,14 @@ class Embedded:
             yield
         finally:
             file.close()
+
+
+def _linked(file: str, target: str) -> None:
+    """The file under a second name, where the disk can do that; else a copy."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
 
 
 def _taken(lab: Path, deadline_s: float) -> LockedFile:

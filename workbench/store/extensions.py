@@ -34,15 +34,24 @@ def instance(extensions: Sequence[str], *, threads: int | None = None) -> Connec
     }
     if threads:
         config["threads"] = threads
-    files = {_NAMED.get(name, name): extension_file(name) for name in extensions}
     connection = duckdb.connect(config=config)
+    load(connection, extensions)
+    return connection
+
+
+def load(connection: Connection, extensions: Sequence[str]) -> None:
+    """Load extensions into a DuckDB.
+
+    Raises:
+        MissingPackage: a package is missing or made for another duckdb.
+    """
+    files = {_NAMED.get(name, name): extension_file(name) for name in extensions}
     # LOAD by path derives the entry point from the file's name, and some packages name their file differently
     with tempfile.TemporaryDirectory() as folder:
         for name, file in files.items():
             link = Path(folder) / f"{name}.duckdb_extension"
             link.symlink_to(file)
             connection.execute(f"load {quoted(str(link))}")
-    return connection
 
 
 def extension_file(name: str) -> Path:

@@ -102,7 +102,7 @@ def _find_or_make(place: Team) -> bool:
     if not place.in_s3 and not Path(place.data).is_dir():
         raise StoreError(f"there is no folder {place.data!r} on this machine; make it, or mount the shared one there")
     with contextlib.closing(instance(place.extensions)) as connection:
-        *before, attach = place.statements(read_only=True, snapshot=None)
+        *before, attach = place.statements(read_only=True)
         for statement in before:
             connection.execute(statement)
         try:
@@ -115,7 +115,7 @@ def _find_or_make(place: Team) -> bool:
             made = True
         _leave_note(place, connection)
         if made:
-            connection.execute(place.statements(read_only=False, snapshot=None, make=True)[-1])
+            connection.execute(place.statements(read_only=False, make=True)[-1])
     return made
 
 

@@ -30,8 +30,8 @@ class Place(Protocol):
     def is_made(self) -> bool:
         """False: there is nothing to open yet."""
 
-    def statements(self, *, read_only: bool, snapshot: int | None) -> list[str]:
-        """What attaches the lab as `lake`; as it was at `snapshot`, where one is given."""
+    def statements(self, *, read_only: bool, snapshot: int | None = None, name: str = "lake") -> list[str]:
+        """What attaches the lab under a name; as it was at `snapshot`, where one is given."""
 
     def told(self, error: Exception) -> str:
         """What an error of these statements says, without secrets."""
@@ -46,6 +46,18 @@ class Place(Protocol):
 
     def check_may_be_made(self) -> None:
         """Raises StoreError where making the lab would hide what is there."""
+
+    @property
+    def keeps_merged_files(self) -> bool:
+        """True while a backup needs files that tidying would delete once they are merged into others."""
+
+    def back_up(self, name: str) -> Path:
+        """A copy of the lab in its folder backups/, a lab of its own; the lock is held. To go back, put the copy in the
+        lab's place.
+
+        Raises:
+            StoreError: it cannot be written; nothing was changed.
+        """
 
     def locked(self, deadline_s: float) -> contextlib.AbstractContextManager[None]:
         """The write lock, held for a block.

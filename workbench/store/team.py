@@ -17,11 +17,12 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import duckdb
@@ -37,6 +38,11 @@ LEASE_S = 600
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 _SECRET = re.compile(r"\b(ssl)?password\s*=", re.IGNORECASE)
+
+_AWAY = re.compile(
+    r"connection to server .* failed: .*|could not translate host name .*|server closed the connection.*|terminating "
+    r"connection.*|the database system is .*|Could not connect to server .*|Could not establish connection .*",
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ class Team:
                 "the catalog's address holds a password, which would lie in a file for everyone to read. Leave it out "
                 "and give it in the environment (PGPASSWORD) or in ~/.pgpass (host:port:database:user:password)"
             )
-        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,40}", self.schema) or self.schema.startswith("pg_"):
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,59}", self.schema) or self.schema.startswith("pg_"):
             raise SettingError(
-                f"a lab's schema is a plain word of small letters, digits and _, at most 41, got {self.schema!r}"
+                f"a lab's schema is a plain word of small letters, digits and _, at most 60, got {self.schema!r}"
             )
         if not (re.fullmatch(r"s3://[^/]+/.*", self.data) or Path(self.data).is_absolute()):
             raise SettingError(f"rows lie in s3://BUCKET/PREFIX/ or in a folder with its whole path, got {self.data!r}")
@@ -119,16 +125,18 @@ class Team:
     def is_made(self) -> bool:
         return True  # only the server knows
 
-    def statements(self, *, read_only: bool, snapshot: int | None, make: bool = False) -> list[str]:
+    def statements(
+        self, *, read_only: bool, snapshot: int | None = None, name: str = "lake", make: bool = False
+    ) -> list[str]:
         """What attaches the lab; with `make` it is made where there is none, and else never by chance."""
         mode = ", READ_ONLY" if read_only else "" if make else ", CREATE_IF_NOT_EXISTS false"
         mode += f", SNAPSHOT_VERSION {snapshot}" if snapshot is not None else ""
         schema = quoted(self.schema)
         attach = (
-            f"attach {quoted(f'ducklake:postgres:{self.address}')} as lake (DATA_PATH {quoted(self.data)}, "
+            f"attach {quoted(f'ducklake:postgres:{self.address}')} as {name} (DATA_PATH {quoted(self.data)}, "
             f"METADATA_SCHEMA {schema}, META_SCHEMA {schema}{mode})"
         )
-        return [*self._secret(), "set ducklake_max_retry_count = 0", attach]
+        return [*self._secret(name), "set ducklake_max_retry_count = 0", attach]
 
     def told(self, error: Exception) -> str:
         """What matters of an error: DuckDB's repeats whole statements."""
@@ -136,10 +144,8 @@ class Team:
         for name in _KEYS:
             if os.environ.get(name):
                 says = says.replace(os.environ[name], f"<{name}>")
-        if found := re.search(
-            r"(connection to server .*? failed: .*|could not translate host name .*)", says, re.DOTALL
-        ):
-            says = f"the database ({self.where}) cannot be reached: {' '.join(found[1].split())}"
+        if away := why_away(error):
+            says = f"the database ({self.where}) or the rows cannot be reached: {away}"
         elif "does not match existing data path" in says:
             held = re.search(r'existing data path in the catalog "(.*?)"', says)
             says = f"its rows lie in {held[1] if held else 'another place'}, and {NAME} says {self.data}"
@@ -186,6 +192,46 @@ class Team:
         finally:
             _let_go(session)
 
+    @property
+    def keeps_merged_files(self) -> bool:
+        query = f"select 1 from pg_namespace where starts_with(nspname, '{self._backups}')"
+        with contextlib.closing(self._session()) as session:
+            return bool(_ask(session, query))
+
+    def back_up(self, name: str) -> Path:
+        """The catalog is copied into a schema of its own, over the same rows."""
+        digits = re.sub(r"\D+", "_", name).strip("_")
+        copied = replace(self, lab=self.lab / "backups" / name, schema=self._backups + digits)
+        self.copy_catalog(copied.schema)
+        copied.write()
+        if (self.lab / "journal").is_dir():
+            shutil.copytree(self.lab / "journal", copied.lab / "journal")
+        return copied.lab
+
+    def copy_catalog(self, schema: str) -> None:
+        """Copy the lab's catalog into a new schema of its database: a lab of its own over the same rows, as of now.
+
+        To be called with the lock held.
+
+        Raises:
+            StoreError: it cannot be written; nothing was changed.
+        """
+        copied = f"""
+            do $$ declare name text; begin
+                create schema {schema};
+                for name in select tablename from pg_tables where schemaname = '{self.schema}' loop
+                    execute format('create table {schema}.%I (like {self.schema}.%I including all)', name, name);
+                    execute format('insert into {schema}.%I select * from {self.schema}.%I', name, name);
+                end loop;
+            end $$
+        """
+        with contextlib.closing(instance(("postgres",), threads=1)) as connection:
+            try:
+                connection.execute(f"attach {quoted(self.address)} as pg (type postgres)")
+                connection.execute(f"call postgres_execute('pg', {quoted(copied)})")
+            except duckdb.Error as error:
+                raise StoreError(f"the catalog of lab {str(self.lab)!r} was not copied: {self.told(error)}") from error
+
     # ------------------------------------------------------------ inside
 
     @property
@@ -202,28 +248,33 @@ class Team:
         return ", ".join(f"{name} {value}" for name, value in told) or "as the environment says"
 
     @property
+    def _backups(self) -> str:
+        """How the schemas of backups begin."""
+        return f"{self.schema[:30]}_backup_"
+
+    @property
     def _lock_number(self) -> int:
         digest = hashlib.blake2b(f"workbench {self.schema}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
 
-    def _secret(self) -> list[str]:
+    def _secret(self, name: str) -> list[str]:
         """What lets DuckDB into the bucket, and no other."""
         if not self.in_s3:
             return []
-        key, secret, token = (os.environ.get(name, "") for name in _KEYS)
-        if not (key and secret):
+        key_id, secret, token = (os.environ.get(variable, "") for variable in _KEYS)
+        if not (key_id and secret):
             raise StoreError(
                 f"the rows of lab {str(self.lab)!r} lie in {self.data}, and AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY are not in the environment; set both"
             )
-        told = {"key_id": key, "secret": secret, "session_token": token, "scope": self.data}
+        told = {"key_id": key_id, "secret": secret, "session_token": token, "scope": self.data}
         told["region"] = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
         if self.endpoint:
             told["endpoint"] = self.endpoint.split("://")[1].rstrip("/")
         told["url_style"] = self.url_style or ("path" if self.endpoint else "vhost")
-        settings = ", ".join(f"{name} {quoted(value)}" for name, value in told.items() if value)
+        settings = ", ".join(f"{key} {quoted(value)}" for key, value in told.items() if value)
         ssl = "false" if self.endpoint.startswith("http://") else "true"
-        return [f"create or replace secret lab (type s3, {settings}, use_ssl {ssl})"]
+        return [f"create secret {name} (type s3, {settings}, use_ssl {ssl})"]
 
     def _session(self) -> Connection:
         """A session that can hold the lock."""
@@ -264,6 +315,12 @@ class Team:
 _guard = threading.Lock()
 _sessions: dict[tuple[int, str], Connection] = {}
 """One DuckDB a process and database holds locks: loading the extension takes 0.2 s. A forked process makes its own."""
+
+
+def why_away(error: Exception) -> str:
+    """What is not reached, where that is the trouble; else ""."""
+    found = _AWAY.search(str(error).split("\nLINE ")[0])
+    return " ".join(found[0].split()) if found else ""
 
 
 def _ask(session: Connection, query: str) -> list[tuple]:

@@ -381,7 +381,7 @@ def _waits(folder: Path) -> str:
 
 
 def _not_folded(lab: Path, folder: Path, failure: Exception) -> StoreError:
-    mend = "mend the cause (a full disk, a missing folder) and call flush()"
+    mend = "mend the cause (a full disk, a missing folder, a server that is away) and call flush()"
     return _caused(failure, f"rows could not be written to lab {str(lab)!r}: {failure}. {_waits(folder)}; {mend}")
 
 
