@@ -224,6 +224,7 @@ def test_a_run_that_cannot_be_started_in_time_is_not_started_later(lab: Path):
         assert store.start_run({}) == "r1"
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_a_failed_commit_is_told_and_made_good_later(lab: Path):
     with open_store(lab) as store:
         run = store.start_run({})
@@ -242,6 +243,7 @@ def test_a_failed_commit_is_told_and_made_good_later(lab: Path):
         assert len(store.trees(run)) == 2
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_a_failed_commit_that_nobody_waits_for_is_a_warning_at_a_later_call(lab: Path):
     with open_store(lab) as store:
         run = store.start_run({})
@@ -260,6 +262,7 @@ def test_a_failed_commit_that_nobody_waits_for_is_a_warning_at_a_later_call(lab:
         assert store.reports(run)["update"].tolist() == list(range(update + 1))
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_rows_that_cannot_be_written_at_exit_are_told_of_and_come_in_at_the_next_open(lab: Path):
     code = f"""
 import pathlib, shutil

@@ -305,7 +305,8 @@ class Team:
             session.close()
             if found:
                 name, host, since = found[0]
-                who = f"{name!r} (program, machine, process; from {host}) has held it since {since} UTC"
+                machine, process = (name.split() + ["?", "?"])[1:3]
+                who = f"process {process} on {machine} ({host}) has held it since {since} UTC"
         return (
             f"the write lock of lab {str(self.lab)!r} was not had within {deadline_s:g} s: {who}. Wait, or end that "
             "process if it hangs (the lock goes with it)"
