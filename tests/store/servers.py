@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,29 @@ def program(name: str) -> str:
 
 
 class Postgres:
-    """A cluster in a folder of its own. PostgreSQL refuses to run as root: then it runs as another user."""
+    """A cluster in a folder of its own. PostgreSQL refuses to run as root: then it runs as another user.
 
-    def __init__(self) -> None:
+    Args:
+        fsync: whether it waits for the disk, as it does in earnest.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.fsync = "on" if fsync else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="workbench-pg-"))
         self.port = free_port()
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
-            user = _somebody()
-            self._as = {"user": user, "group": user if user == "postgres" else "nogroup", "extra_groups": []}
-            shutil.chown(self.folder, user)
+            user, group = _somebody()
+            self._as = {"user": user, "group": group, "extra_groups": []}
+            os.chown(self.folder, user, group)
         try:
             (self.folder / "password").write_text(PASSWORD)
             self._call(program("initdb"), "-D", self.data, "-U", "lab", "-A", "scram-sha-256", "--locale=C", "-EUTF8")
             self.start()
+            self.sql("create database lab", database="postgres")
         except Unavailable:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove()
             raise
-        self.sql("create database lab", database="postgres")
 
     @property
     def data(self) -> str:
@@ -73,7 +79,9 @@ class Postgres:
         return f"host=127.0.0.1 port={self.port} user=lab dbname=lab"
 
     def start(self) -> None:
-        settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories= -c fsync=off"
+        settings = (
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories= -c fsync={self.fsync}"
+        )
         log = str(self.folder / "log")
         self._call(
             program("pg_ctl"), "-D", self.data, "-l", log, "-w", "-o", f"{settings} -c max_connections=200", "start"
@@ -112,12 +120,11 @@ class Postgres:
                 raise Unavailable(f"PostgreSQL cannot be started: {told.read().decode(errors='replace')[-400:]}")
 
 
-def _somebody() -> str:
-    import pwd
-
+def _somebody() -> tuple[int, int]:
+    """User and group that PostgreSQL may run as."""
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_name
+            return pwd.getpwnam(name)[2:4]
     raise Unavailable("PostgreSQL does not run as root, and there is no user postgres or nobody")
 
 
@@ -158,10 +165,10 @@ class S3:
 
 @dataclass
 class Servers:
-    """Both, and labs over them."""
+    """Both, and settings of labs over them."""
 
-    postgres: Postgres = field(default_factory=Postgres)
-    s3: S3 = field(default_factory=S3)
+    postgres: Postgres
+    s3: S3
     _labs: int = 0
 
     def settings(self, schema: str = "workbench") -> dict[str, str]:
@@ -172,10 +179,6 @@ class Servers:
     def new_schema(self) -> str:
         self._labs += 1
         return f"lab{self._labs}"
-
-    def close(self) -> None:
-        self.s3.stop()
-        self.postgres.remove()
 
 
 @contextlib.contextmanager
@@ -191,18 +194,18 @@ def keys_in_environment() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Servers]:
+def started(*, fsync: bool = False) -> Iterator[Servers]:
     """Both servers for a block.
 
     Raises:
         Unavailable: one cannot be had.
     """
-    with keys_in_environment():
-        servers = Servers()
-        try:
-            yield servers
-        finally:
-            servers.close()
+    with keys_in_environment(), contextlib.ExitStack() as stack:
+        postgres = Postgres(fsync=fsync)
+        stack.callback(postgres.remove)
+        s3 = S3()
+        stack.callback(s3.stop)
+        yield Servers(postgres, s3)
 
 
 def main(folder: str) -> None:

@@ -56,10 +56,7 @@ def holds_once(lab: Path, run: str, numbers: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize(("writers", "commits"), [(4, 5), pytest.param(8, 15, marks=pytest.mark.slow)])
-def test_many_writers_and_readers_lose_nothing_double_nothing_and_see_no_error(
-    tmp_path: Path, writers: int, commits: int
-):
-    lab = tmp_path / "lab"
+def test_many_writers_and_readers_lose_nothing_double_nothing_and_see_no_error(lab: Path, writers: int, commits: int):
     with open_store(lab) as store:
         run = store.start_run({}, name="shared")
         many = [tree_number(n) for n in range(10**6, 10**6 + 200)]

@@ -498,7 +498,7 @@ def test_check_names_files_of_rows_that_are_missing(servers: Servers, lab: Path,
 
 # ---------------------------------------------------------------- the tests of every lab
 
-SOME = ("test_recording.py", "test_in_force.py", "test_history.py", "test_training_log.py", "test_comparing.py")
+SOME = ("test_recording.py", "test_in_force.py", "test_history.py")
 
 
 @pytest.mark.slow
