@@ -79,13 +79,10 @@ class Postgres:
         return f"host=127.0.0.1 port={self.port} user=lab dbname=lab"
 
     def start(self) -> None:
-        settings = (
-            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories= -c fsync={self.fsync}"
-        )
-        log = str(self.folder / "log")
-        self._call(
-            program("pg_ctl"), "-D", self.data, "-l", log, "-w", "-o", f"{settings} -c max_connections=200", "start"
-        )
+        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
+        settings |= {"fsync": self.fsync, "max_connections": 200}
+        told = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self._call(program("pg_ctl"), "-D", self.data, "-l", str(self.folder / "log"), "-w", "-o", told, "start")
 
     def stop(self) -> None:
         self._call(program("pg_ctl"), "-D", self.data, "-m", "immediate", "-w", "stop")

@@ -26,7 +26,7 @@ examples:
   workbench team lab --catalog "host=db dbname=lab" --data s3://lab/rollouts/ --endpoint http://minio:9000
 
   # rows in a folder that every machine sees under this path
-  workbench team lab --catalog "host=db dbname=lab" --data /mnt/shared/lab
+  workbench team lab --catalog "host=db dbname=lab" --data /nfs/lab
 """
 
 
