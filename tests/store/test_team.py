@@ -30,7 +30,7 @@ from tests.store.writing import tree_number
 from workbench.cli import main
 from workbench.errors import MissingPackage, SettingError, StoreBusy, StoreError, UnknownName, WorkbenchError
 from workbench.scores import Scores
-from workbench.store import extensions, join_team, lake, mending, open_store
+from workbench.store import extensions, join_team, lake, mending, open_store, upkeep
 from workbench.store.filling import fill
 from workbench.store.folding import Folder
 from workbench.store.journal import packed, unpacked
@@ -150,6 +150,12 @@ def test_what_cannot_be_reached_is_named_and_no_secret_with_it(
     assert "AWS_SECRET_ACCESS_KEY are not in the environment" in refused()
 
 
+def test_a_key_may_hold_any_character(lab: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", 'it\'s a \\ "sesame"; --')
+    recorded(lab, 1)
+    holds_once(lab, "one", [1])
+
+
 def test_a_lab_with_rows_elsewhere_is_not_joined_and_rows_without_a_catalog_are_not_taken_over(
     servers: Servers, lab: Path, tmp_path: Path
 ):
@@ -160,6 +166,8 @@ def test_a_lab_with_rows_elsewhere_is_not_joined_and_rows_without_a_catalog_are_
         join_team(tmp_path / "second", data="s3://lab/other/", schema=place.schema, **given)
     with pytest.raises(StoreError, match="holds . files of rows, and the database no lab to which they belong|holds"):
         join_team(tmp_path / "third", data=place.data, schema="another", **given)
+    with pytest.raises(StoreError, match="Could not connect to server"):  # rows are tried, not only the catalog
+        join_team(tmp_path / "fourth", place.catalog, place.data, schema=place.schema, endpoint="http://127.0.0.1:1")
     with pytest.raises(StoreError, match="says otherwise"):
         join_team(lab, data=place.data, schema="another", **given)
 
@@ -438,7 +446,9 @@ def test_a_lab_of_one_machine_becomes_a_teams_and_back(lab: Path, tmp_path: Path
         fill(lab, alone)
 
 
-def test_an_older_lab_is_migrated_with_a_backup_that_can_be_opened(servers: Servers, settings: dict, tmp_path: Path):
+def test_an_older_lab_is_migrated_with_a_backup_that_keeps_its_rows(
+    servers: Servers, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     lab = tmp_path / "lab"
     place = join_team(lab, **settings).place
     servers.postgres.sql(f"drop schema {place.schema} cascade")
@@ -454,9 +464,16 @@ def test_an_older_lab_is_migrated_with_a_backup_that_can_be_opened(servers: Serv
     with contextlib.closing(lake.connect(done.backup, read_only=True)) as connection:
         assert connection.execute("select max(version), count(*) from lab").fetchall() == [(1, 1)]
         assert connection.execute("select count(*) from step_rows").fetchall() == [(160,)]
-    assert place.keeps_merged_files
-    servers.postgres.sql(f"drop schema {Team.read(done.backup).schema} cascade")
-    assert not place.keeps_merged_files
+    monkeypatch.setattr(upkeep, "KEPT_HOURS", -1)  # merged files go at once
+    recorded(lab, 1, run="two")
+    files = set(servers.s3.names(place.schema))
+    with open_store(lab) as store:
+        store.tidy()
+        assert files < set(servers.s3.names(place.schema))
+        servers.postgres.sql(f"drop schema {Team.read(done.backup).schema} cascade")
+        store.tidy()
+        assert not files <= set(servers.s3.names(place.schema))
+        assert len(store.trees("one")) == 40
 
 
 def test_a_backup_is_restored_into_another_database_and_bucket(servers: Servers, lab: Path, tmp_path: Path):

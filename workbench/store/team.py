@@ -141,9 +141,6 @@ class Team:
     def told(self, error: Exception) -> str:
         """What matters of an error: DuckDB's repeats whole statements."""
         says = str(error)
-        for name in _KEYS:
-            if os.environ.get(name):
-                says = says.replace(os.environ[name], f"<{name}>")
         if away := why_away(error):
             says = f"the database ({self.where}) or the rows cannot be reached: {away}"
         elif "does not match existing data path" in says:
