@@ -9,8 +9,9 @@ import torch
 
 from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 from workbench.errors import CapabilityError, FormatError, SettingError, TrainingError
+from workbench.training.critic import Critic
 from workbench.training.losses import KL, PolicyLoss
-from workbench.training.method import DAPO, GRPO, METHODS, RLOO, DrGRPO
+from workbench.training.method import DAPO, GRPO, GSPO, METHODS, PPO, RLOO, DrGRPO, ReinforcePP
 from workbench.training.plan import Optimiser
 from workbench.training.run import tasks_of_update
 from workbench.training.train import resume, train
@@ -32,7 +33,11 @@ def weights(run):
     return torch.cat([tensor.flatten() for tensor in run.learner.state().values()])
 
 
-@pytest.mark.parametrize("method", [DrGRPO(), GRPO(kl=0.0), DAPO(8), RLOO()], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method",
+    [DrGRPO(), GRPO(kl=0.0), DAPO(8), RLOO(), GSPO(), ReinforcePP(8), PPO(8, critic=Critic(lr=0.05))],
+    ids=lambda m: m.name,
+)
 def test_a_table_learns_the_right_answer(method):
     run = table_run(60, method=method, optimiser=Optimiser(0.1))
     reports = run.finish(show=False)

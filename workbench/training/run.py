@@ -22,15 +22,19 @@ from workbench.spec import code_version, dumps
 from workbench.training.branches import Saved, Trunk, pick, update_folder
 from workbench.training.check_update import check_update, weights_holder, weights_version
 from workbench.training.checkpoint import Checkpoint, load_checkpoint, restore_moments, save_checkpoint
+from workbench.training.critic import Fitted, Values
 from workbench.training.driving import Driven
 from workbench.training.interrupt import interrupt_held
 from workbench.training.kl_term import with_kl_term
 from workbench.training.learners import Learner, learner_for
 from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
-from workbench.training.rows import training_rows
+from workbench.training.rows import Row, micro_batches, training_rows
 from workbench.training.update import Trained, train_on
 from workbench.trajectory import Task, Tree
+
+CRITIC = "critic."
+"""Before the names of the critic's tensors in a checkpoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +89,8 @@ class Run(Driven):
         self.updates, self.seed, self.checkpoint_every = updates, seed, checkpoint_every
         self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
         self.base = weights_digest(self.learner)
-        self.optimiser = torch.optim.AdamW(self.learner.parameters(), lr=plan.optimiser.lr)
+        self.values = None if plan.critic is None else Values(plan.critic, self.learner)
+        self.optimiser = torch.optim.AdamW(self._parameter_groups(), lr=plan.optimiser.lr)
         self.update, self.drawn = 0, 0
         self.latest: Latest | None = None
         self.plans: list[tuple[int, Plan]] = []  # those that were in force, each with its first update
@@ -107,6 +112,11 @@ class Run(Driven):
         settings |= {"continues": dict(self.continues)} if self.continues else {}
         return self.recorder.start_run(settings, name=name)
 
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """The policy's, then the critic's: one optimiser, each stepping while the other has no gradient."""
+        groups = [{"params": self.learner.parameters()}]
+        return groups if self.values is None else [*groups, {"params": self.values.parameters()}]
+
     def _own_folder(self) -> Path | None:
         """Where the checkpoints of a run of this name go."""
         path = getattr(self.recorder, "path", None)
@@ -123,6 +133,11 @@ class Run(Driven):
     def plan(self, plan: Plan) -> None:
         if not isinstance(plan, Plan):
             raise SettingError(f"a run's plan is a Plan, got {plan!r}; write run.plan = run.plan.replace(reward=...)")
+        if (plan.critic and plan.critic.form) != (self.values and self.values.form):
+            raise SettingError(
+                f"a run keeps the critic it began with ({self._plan.critic}), and this plan has {plan.critic}; start "
+                "another run for another critic"
+            )
         self._plan = plan
         self._tell()
 
@@ -137,12 +152,14 @@ class Run(Driven):
         clock.append(time.perf_counter())
         scores = score(trees, plan.reward)
         batch = flat_batch(trees, scores)
-        advantages = self._credit(plan, trees, plan.end_rule(batch))
+        advantages = plan.credit(self._looked_at(plan, trees, plan.end_rule(batch)))
         clock.append(time.perf_counter())
         with interrupt_held():  # weights, optimiser, counters and log move together
             lr = self._set_optimiser(plan, number)
             version = weights_version(self.policy)
-            trained = self._train(plan, trees, advantages)
+            rows = training_rows(trees, advantages)
+            fitted = self._fit(plan, rows, advantages)
+            trained = self._train(plan, rows)
             self.learner.updated()
             self.update, self.drawn = number, self.drawn + plan.tasks_per_update
             clock.append(time.perf_counter())
@@ -156,6 +173,8 @@ class Run(Driven):
                 score_s=score_s,
                 train_s=train_s,
                 checks=check_update(self.policy, self.learner, trees, advantages, trained, version),
+                value_loss=fitted.loss,
+                explained=fitted.explained,
                 **describe(trees, advantages.batch, trained),
             )
             self._record(trees, scores, plan, report)
@@ -168,18 +187,29 @@ class Run(Driven):
         drawn = plan.sampler.sample(self.policy, self.environment, tasks, plan.reward, rng)
         return [tree if self.recorder is None else replace(tree, run=self.name) for tree in drawn]
 
-    def _credit(self, plan: Plan, trees: Sequence[Tree], batch: FlatBatch) -> Advantages:
-        advantages = plan.credit(batch)
+    def _looked_at(self, plan: Plan, trees: Sequence[Tree], batch: FlatBatch) -> FlatBatch:
+        """The batch with what the weights say of it: the KL from the reference as a term, the critic's values."""
         kl = plan.loss.kl
-        if kl is None or kl.into != "reward":
-            return advantages
-        return plan.credit(with_kl_term(batch, trees, advantages, self.learner, kl.coef))
+        in_reward = kl is not None and kl.into == "reward"
+        if not in_reward and self.values is None:
+            return batch
+        rows = training_rows(trees, Advantages(batch, np.zeros(len(batch.parent_S))))
+        batches = micro_batches(rows, plan.micro_batch_tokens)
+        if kl is not None and in_reward:
+            batch = with_kl_term(batch, batches, self.learner, kl.coef)
+        return batch if self.values is None else self.values.valued(batch, batches)
 
-    def _train(self, plan: Plan, trees: Sequence[Tree], advantages: Advantages) -> Trained:
+    def _fit(self, plan: Plan, rows: Sequence[Row], advantages: Advantages) -> Fitted:
+        """Teach the critic, before the policy moves."""
+        if self.values is None or plan.critic is None:
+            return Fitted(float("nan"), float("nan"))
+        return self.values.fit(plan.critic, self.optimiser, rows, advantages, plan.micro_batch_tokens)
+
+    def _train(self, plan: Plan, rows: Sequence[Row]) -> Trained:
         return train_on(
             self.learner,
             self.optimiser,
-            training_rows(trees, advantages),
+            rows,
             plan.loss,
             epochs=plan.epochs,
             max_grad_norm=plan.optimiser.max_grad_norm,
@@ -191,6 +221,8 @@ class Run(Driven):
         lr = settings.lr * min(1.0, number / max(settings.warmup, 1))
         for group in self.optimiser.param_groups:
             group.update(lr=lr, betas=tuple(settings.betas), weight_decay=settings.weight_decay)
+        if plan.critic is not None:
+            self.optimiser.param_groups[-1].update(lr=plan.critic.lr, weight_decay=0.0)
         return lr
 
     # ------------------------------------------------------------ keeping
@@ -240,12 +272,20 @@ class Run(Driven):
             "base": self.base,
             "notes": self.learner.notes(),
         }
-        return save_checkpoint(folder, state, self.learner.state(), self.optimiser)
+        return save_checkpoint(folder, state, self._weights(), self.optimiser)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """The policy's trained tensors, and the critic's."""
+        critic = {} if self.values is None else self.values.state()
+        return self.learner.state() | {f"{CRITIC}{name}": tensor for name, tensor in critic.items()}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of a run with the same base weights."""
         state = checkpoint.state
-        self.learner.load_state(checkpoint.weights)
+        critic = {name: tensor for name, tensor in checkpoint.weights.items() if name.startswith(CRITIC)}
+        self.learner.load_state({name: w for name, w in checkpoint.weights.items() if name not in critic})
+        if self.values is not None:
+            self.values.load_state({name.removeprefix(CRITIC): tensor for name, tensor in critic.items()})
         self.learner.load_notes(state["notes"])
         self.optimiser.state.clear()
         restore_moments(self.optimiser, checkpoint.optimiser)
@@ -277,7 +317,7 @@ class Run(Driven):
             FormatError: it cannot be read.
         """
         checkpoint = load_checkpoint(pick(self.checkpoints(), update, self.name).folder)
-        self._asked.append(_Return(checkpoint, self._plan_of(checkpoint), self.plan))
+        self._asked.append(_Return(checkpoint, self.plan_of(checkpoint), self.plan))
         self._woken.set()
         self._tell()
         self._settle()
@@ -295,7 +335,7 @@ class Run(Driven):
         """The update that a roll-back asked for, and not yet done, goes to."""
         return next((asked.checkpoint.state["update"] for asked in tuple(self._asked)), None)
 
-    def _plan_of(self, checkpoint: Checkpoint) -> Plan:
+    def plan_of(self, checkpoint: Checkpoint) -> Plan:
         """The plan that a checkpoint was to go on with."""
         spec = checkpoint.state["plan"]
         for plan in (self.plan, *(plan for _, plan in self.plans)):

@@ -1,14 +1,15 @@
-"""`train` and `resume`: from a policy, tasks and a reward to a run."""
+"""`train`, `resume` and `clone`: from a policy, tasks and a reward to a run."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import SettingError
 from workbench.protocols import Environment, Policy, Recorder
-from workbench.training.branches import check_unused, folder_after
+from workbench.training.branches import check_unused, folder_after, pick
 from workbench.training.checkpoint import load_checkpoint
 from workbench.training.method import DrGRPO, Method
 from workbench.training.plan import Optimiser, Plan
@@ -122,3 +123,50 @@ def resume(
     run.restore(saved)
     run.base = state["base"]
     return run
+
+
+def clone(
+    run: Run,
+    update: int | None = None,
+    *,
+    policy: Policy | None = None,
+    updates: int | None = None,
+    name: str | None = None,
+    **changes: Any,
+) -> Run:
+    """Another run that goes on from where this one was, with a change: ``clone(run, 20, optimiser=Optimiser(1e-4))``.
+
+    The run itself is left as it is and may be going on. Without a change the clone does what it did, to the last bit.
+
+    Args:
+        update: goes on from the checkpoint made after this update; default the newest.
+        policy: takes the checkpoint's weights; default a copy of the run's.
+        updates: total, counted from the first run's start; default as the run's.
+        changes: fields of `Plan`, in force from the clone's first update on.
+
+    Raises:
+        SettingError: no such checkpoint, no such field, or another kind of critic.
+    """
+    saved = run.checkpoints()
+    newest = saved[-1].update if saved else run.update
+    checkpoint = load_checkpoint(pick(saved, newest if update is None else update, run.name).folder)
+    plan = run.plan_of(checkpoint)
+    changed = plan.replace(**changes)
+    if (plan.critic and plan.critic.form) != (changed.critic and changed.critic.form):
+        raise SettingError(f"a clone keeps the critic of its run, {plan.critic}; got {changed.critic}")
+    state = checkpoint.state
+    other = Run(
+        copy.deepcopy(run.policy) if policy is None else policy,
+        run.environment,
+        changed,
+        updates=run.updates if updates is None else updates,
+        seed=state["seed"],
+        recorder=run.recorder,
+        name=name,
+        folder=folder_after(checkpoint.folder, -1) if run.recorder is None else None,
+        checkpoint_every=run.checkpoint_every,
+        continues={"run": state["run"], "update": state["update"]},
+    )
+    other.restore(checkpoint)
+    other.base = state["base"]
+    return other
