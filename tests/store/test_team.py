@@ -428,6 +428,7 @@ def test_the_visitors_connection_alone_reaches_no_other_bucket_no_file_and_write
 # ---------------------------------------------------------------- moving, migrating, backing up
 
 
+@pytest.mark.slow
 def test_a_lab_of_one_machine_becomes_a_teams_and_back(lab: Path, tmp_path: Path, capsys: Any):
     alone, back = tmp_path / "alone", tmp_path / "back"
     recorded(alone, 1, 2)
@@ -446,6 +447,7 @@ def test_a_lab_of_one_machine_becomes_a_teams_and_back(lab: Path, tmp_path: Path
         fill(lab, alone)
 
 
+@pytest.mark.slow
 def test_an_older_lab_is_migrated_with_a_backup_that_keeps_its_rows(
     servers: Servers, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
