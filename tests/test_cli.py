@@ -54,6 +54,8 @@ def test_the_commands_are_those_promised():
     families = {name.split()[1] for name in COMMANDS}
     running = {"demo", "rollout", "score", "train", "import", "export", "sql", "serve"}
     assert families == running | {
+        "team",
+        "fill",
         "users",
         "world",
         "models",

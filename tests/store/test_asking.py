@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from workbench.trajectory import Call, End, Step, SubQuestion, Trajectory, Tree
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("asking") / "lab") as store:
+def store(new_lab: Callable[[], Path]) -> Iterator[Store]:
+    with open_store(new_lab()) as store:
         yield store
 
 

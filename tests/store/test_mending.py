@@ -25,6 +25,8 @@ from workbench.scores import Scores
 from workbench.store import Store, mending, open_store
 from workbench.trajectory import Tree
 
+pytestmark = pytest.mark.embedded("harms its files")
+
 RUNS = ("one", "two")
 
 

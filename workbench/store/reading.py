@@ -18,6 +18,7 @@ from workbench.store.catalog import is_damage
 from workbench.store.overlay import laid_over
 from workbench.store.rows import Rows, build_trees, column_lists, group_ids
 from workbench.store.scoring import build_scores
+from workbench.store.team import why_away
 from workbench.store.views import RELATIONS
 from workbench.trajectory import Tree
 
@@ -76,6 +77,8 @@ class Reader:
                 raise StoreError(
                     f"the lab is damaged: {error}. What is lost, and how to save the rest, says: workbench check LAB"
                 ) from error
+            if away := why_away(error):
+                raise StoreError(f"the lab cannot be reached: {away}. What is recorded meanwhile is safe") from error
             if not self._closed:  # meanwhile, by another thread
                 raise
         raise StoreError("this lab is closed; open it again to ask")
