@@ -89,13 +89,6 @@ def test_what_cannot_be_done_says_what_can(argv: list[str], said: str, capsys: p
             assert store.runs() == []
 
 
-def test_a_run_name_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]):
-    rows_file("chat.jsonl", [{"messages": CHAT}])
-    assert main(["import", "chat.jsonl", "--run", "a"]) == 0
-    assert main(["import", "chat.jsonl", "--run", "a"]) == 2
-    assert "run 'a' is there already" in capsys.readouterr().err
-
-
 def test_the_list_of_formats_says_what_each_lacks(capsys: pytest.CaptureFixture[str]):
     assert main(["import", "--list"]) == 0
     out = capsys.readouterr().out

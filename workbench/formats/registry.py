@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workbench.errors import FormatError, UnknownName
 from workbench.formats.contract import Format, Read, Record
-from workbench.formats.files import Head
+from workbench.formats.files import Head, check_is_file
 
 GROUP = "workbench.formats"
 
@@ -94,8 +94,7 @@ def read(path: str | Path, format: str | None = None) -> Iterator[Read]:
     """
     path = Path(path)
     made = format_named(format) if format is not None else guess(path).format
-    if not path.is_file():
-        raise FormatError(f"no file {path}")
+    check_is_file(path)
     return made.read(path)
 
 

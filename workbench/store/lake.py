@@ -47,6 +47,8 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None, snapshot:
     }
     if threads:
         config["threads"] = threads
+    if not read_only:  # a writer reads files only to merge them: what it kept of them would be as large as the lab
+        config["enable_external_file_cache"] = "false"
     connection = duckdb.connect(config=config)
     _load_extensions(connection)
     catalog, data = f"ducklake:sqlite:{lab / 'catalog.sqlite'}", f"{lab / 'data'}/"
