@@ -32,18 +32,20 @@ FILES = {"inspect": "file.eval", "trl": "file.parquet"}  # the others: file.json
 FORMATS = ("openai", "verl", "verifiers", "jsonl", *FILES)
 GROUP, STEPS, IDS = 8, 4, 300
 
-RUN = """
-import resource, sys
+# not ru_maxrss: a child's begins with that of the process it was forked from
+PEAK = "import re; print('peak', int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024)"
+RUN = f"""
+import sys
 from workbench.cli import main
 code = main(sys.argv[1:])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+{PEAK}
 sys.exit(code)
 """
-READ = """
-import resource, sys
+READ = f"""
+import sys
 from workbench.formats import Record, read
 count = sum(len(one.tree) for one in read(sys.argv[1]) if isinstance(one, Record))
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+{PEAK}
 """
 
 
