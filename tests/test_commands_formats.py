@@ -73,7 +73,7 @@ def test_a_guess_that_is_not_sure_says_so(capsys: pytest.CaptureFixture[str]):
     [
         (["import"], "import needs a file"),
         (["import", "absent.jsonl"], "no file absent.jsonl"),
-        (["import", "notes.txt"], "notes.txt is in no format that is known (it begins with b'hello')"),
+        (["import", "notes.txt"], "notes.txt is in no format that is known: it begins with b'hello'"),
         (["import", "chat.jsonl", "--format", "opnai"], "no format 'opnai'; known:"),
         (["import", "chat.jsonl", "--format", "verl"], "nothing in chat.jsonl could be read as verl\n1 rows left out"),
         (["export", "r1", "out.jsonl"], "no lab in 'lab'"),

@@ -18,9 +18,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PEAK = "import re; print('peak', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"  # in kB
-IMPORT = f"import sys; from workbench.cli import main; main(['import', *sys.argv[1:]]); {PEAK}"
+MERGING = "from workbench.store import upkeep, writer; upkeep.MANY, writer.LOOK_EVERY = 10, 4"  # as a long import does
+IMPORT = f"import sys; {MERGING}; from workbench.cli import main; main(['import', *sys.argv[1:]]); {PEAK}"
 READ = f"import sys; from workbench.formats import read; print(sum(1 for _ in read(sys.argv[1]))); {PEAK}"
-SMALL_MB, LARGE_MB = 25, 75
+SMALL_MB, LARGE_MB = 20, 70
 
 
 def texts(mb: int, kb: int) -> list[str]:
@@ -39,6 +40,7 @@ def peak_mb(code: str, *argv: str, folder: Path) -> int:
     return int(done.stdout.rsplit("peak ", 1)[1]) // 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_an_import_needs_no_more_memory_for_a_larger_file(tmp_path: Path):
     peaks = []
@@ -53,6 +55,7 @@ def test_an_import_needs_no_more_memory_for_a_larger_file(tmp_path: Path):
     assert peaks[1] < peaks[0] + LARGE_MB, peaks  # one copy of the larger file is too much
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_a_parquet_file_is_read_a_piece_at_a_time_though_it_is_one_row_group(tmp_path: Path):
     peaks = []

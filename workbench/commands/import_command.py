@@ -172,7 +172,12 @@ def left_out(imported: Imported) -> str:
     lines = [f"{imported.bad:,} rows left out:"]
     lines += [f"  {one_line(row.where)}: {cut(one_line(row.why), 200)}" for row in imported.bad_rows]
     more = imported.bad - len(imported.bad_rows)
-    return "\n".join([*lines, *([f"  ... and {more:,} more"] if more else [])])
+    lines += [f"  ... and {more:,} more"] if more else []
+    if imported.trajectories and imported.bad >= imported.trajectories:
+        lines.append(
+            f"  as many as were read, or more: is all of it {imported.format.name}? A file is read as one format"
+        )
+    return "\n".join(lines)
 
 
 def next_steps(imported: Imported, lab: str) -> str:

@@ -30,6 +30,7 @@ LARGEST_DOCUMENT = 1 << 28
 CHUNK = 1 << 20
 HEAD = 1 << 16
 GZIP, ZIP, PARQUET, MARK = b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xef\xbb\xbf"
+UTF16 = b"\xff\xfe", b"\xfe\xff"
 BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -101,7 +102,7 @@ class Head:
     @cached_property
     def row(self) -> Mapping[str, Any]:
         """The first object of a JSON file (of its lines, its array, or the whole); empty where there is none."""
-        if self.is_parquet or self.start.startswith(ZIP):
+        if self.is_parquet or self.start.startswith((ZIP, *UTF16)):
             return {}
         first = (row.value for row in itertools.islice(json_rows(self.path), 20) if isinstance(row, Row))
         return next((value for value in first if isinstance(value, dict)), {})
@@ -138,7 +139,9 @@ def json_rows(path: Path) -> Iterator[Row | Broken]:
     try:
         with open_bytes(path) as file:
             start = file.read(HEAD).removeprefix(MARK).lstrip()
-        if start.startswith(b"["):
+        if start.startswith(UTF16):  # Python's json would read its first line, and no other
+            yield Broken(path.name, "UTF-16 text; bring it to UTF-8 with: iconv -f UTF-16 -t UTF-8")
+        elif start.startswith(b"["):
             yield from _items(path)
         elif (document := _document(path, start)) is not None:
             yield document
@@ -151,7 +154,8 @@ def json_rows(path: Path) -> Iterator[Row | Broken]:
 def read_json(data: bytes | str, where: str, number: int) -> Row | Broken:
     """One JSON value."""
     try:
-        return Row(number, where, json.loads(data), len(data))
+        text = data if isinstance(data, str) else data.decode("utf-8", "surrogatepass")  # json would try UTF-16 too
+        return Row(number, where, json.loads(text), len(data))
     except RecursionError:
         return Broken(where, "nested too deeply")
     except ValueError as error:  # both bad UTF-8 and bad JSON
@@ -196,6 +200,8 @@ def _items(path: Path) -> Iterator[Row | Broken]:
                 where = f"{path.name}, item {number}"
                 at = BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches anything, if only nothing
                 if buffer.startswith("]", at):
+                    if (buffer[at + 1 :] + decode(raw.read(CHUNK))).strip():
+                        yield Broken(f"{path.name}, after the array", "text that was not read: a file is one array")
                     return
                 try:
                     item, stop = decoder.raw_decode(buffer, at)
