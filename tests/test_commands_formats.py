@@ -73,7 +73,7 @@ def test_a_guess_that_is_not_sure_says_so(capsys: pytest.CaptureFixture[str]):
     [
         (["import"], "import needs a file"),
         (["import", "absent.jsonl"], "no file absent.jsonl"),
-        (["import", "notes.txt"], "notes.txt is in no format that is known (it begins with b'hello')"),
+        (["import", "notes.txt"], "notes.txt is in no format that is known: it begins with b'hello'"),
         (["import", "chat.jsonl", "--format", "opnai"], "no format 'opnai'; known:"),
         (["import", "chat.jsonl", "--format", "verl"], "nothing in chat.jsonl could be read as verl\n1 rows left out"),
         (["export", "r1", "out.jsonl"], "no lab in 'lab'"),
@@ -87,13 +87,6 @@ def test_what_cannot_be_done_says_what_can(argv: list[str], said: str, capsys: p
     if Path("lab").exists():  # an import that read nothing leaves no run behind
         with open_store("lab") as store:
             assert store.runs() == []
-
-
-def test_a_run_name_that_is_taken_is_refused(capsys: pytest.CaptureFixture[str]):
-    rows_file("chat.jsonl", [{"messages": CHAT}])
-    assert main(["import", "chat.jsonl", "--run", "a"]) == 0
-    assert main(["import", "chat.jsonl", "--run", "a"]) == 2
-    assert "run 'a' is there already" in capsys.readouterr().err
 
 
 def test_the_list_of_formats_says_what_each_lacks(capsys: pytest.CaptureFixture[str]):

@@ -346,3 +346,19 @@ def test_a_variable_is_not_a_table(store: Store):
 def test_what_duckdb_refuses_is_told_in_its_words(store: Store, query: str):
     with pytest.raises(StoreError, match="Error"):
         store.sql(query)
+
+
+@pytest.mark.embedded("about what lies in the folder")
+def test_no_lab_is_made_among_other_files(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(StoreError, match=r"is no lab, and holds other things \(thesis.tex\); give a folder of its own"):
+        open_store(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) in (
+        ["data", "thesis.tex"],
+        ["data", "thesis.tex", "write.lock"],
+    )
+    hidden = tmp_path / "own"
+    hidden.mkdir()
+    (hidden / ".gitignore").write_text("*")
+    open_store(hidden).close()

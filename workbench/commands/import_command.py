@@ -12,6 +12,8 @@ from workbench.commands.options import add_command, add_lab, whole
 
 if TYPE_CHECKING:
     from workbench.formats import Format, Guess, Imported
+    from workbench.formats.going_on import Earlier
+    from workbench.store import Store
 
 LESSON = """
 bring trajectories in from a file of another project
@@ -19,7 +21,8 @@ bring trajectories in from a file of another project
 The format is guessed from the file's beginning; a file of any length is read a piece at a time, gzipped or not. What
 the file pays is kept as scores, what people said of a step as labels, and fields without a home of their own in extras.
 Rollouts of one task become one tree, so that they can be compared. A row that cannot be read is left out and reported;
-a missing score stays missing. Ctrl-C keeps what was read so far.
+a missing score stays missing. Ctrl-C keeps what was read so far; the same command then goes on, and a file that is
+there already is not recorded twice.
 
 examples:
   workbench import dump.jsonl
@@ -32,13 +35,15 @@ examples:
   workbench import rollouts.jsonl --format verl --limit 20
 """
 
+KEPT = "what was read so far is kept in {lab}; the same command goes on from there"
+
 
 def add(commands: Any) -> None:
-    parser = add_command(commands, "import", run, LESSON, kept="what was read so far is kept in {lab}")
+    parser = add_command(commands, "import", run, LESSON, kept=KEPT)
     parser.add_argument("file", nargs="?", metavar="FILE", help="to read: .jsonl, .json, .parquet, .eval, also .gz")
     parser.add_argument("--format", metavar="NAME", help="how it is written (default: a guess; --list names all)")
     parser.add_argument(
-        "--run", metavar="NAME", dest="name", help="name of the run (default: the next free: r1, r2 ...)"
+        "--run", metavar="NAME", dest="name", help="name of the run (default: the one to go on with, else r1, r2 ...)"
     )
     parser.add_argument("--limit", type=whole(1), metavar="N", help="only the first N trees (default: all)")
     parser.add_argument("--list", action="store_true", help="list the formats instead")
@@ -64,15 +69,52 @@ def run(args: argparse.Namespace) -> None:
         name = format_named(args.format).name
     started = time.perf_counter()
     with open_store(args.lab) as store:
+        earlier = earlier_of(store, path, name, args.name)
+        if earlier is not None and earlier.whole:
+            print(told_whole(path, earlier, args.lab))
+            return
+        if earlier is not None:
+            print(f"Going on with run {earlier.run}, which holds the beginning of it")
         imported = import_file(
-            store, path, name, run=args.name, limit=args.limit, progress=_progress(), command=args.typed
+            *(store, path, name),
+            run=args.name if earlier is None else earlier.run,
+            go_on=earlier is not None,
+            limit=args.limit,
+            progress=_progress(),
+            command=args.typed,
         )
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    if not imported.trees:
+    if not imported.trees and not imported.held:
         raise FormatError(f"nothing in {path.name} could be read as {name}\n{left_out(imported)}")
     print(summary(imported, args.lab, time.perf_counter() - started))
     print(f"Next:\n{next_steps(imported, args.lab)}")
+
+
+def earlier_of(store: Store, path: Path, format: str, run: str | None) -> Earlier | None:
+    """The run that holds this file or its beginning: the one of this name, else the last.
+
+    Raises:
+        SettingError: that import has not ended, and nobody said that it shall be gone on with.
+    """
+    from workbench.errors import SettingError
+    from workbench.formats.going_on import imports_of
+
+    found = [one for one in imports_of(store, path, format) if run in (None, one.run)]
+    if found and found[0].status == "running" and run is None:
+        raise SettingError(
+            f"run {found[0].run!r} holds the beginning of {path.name}, and its import has not ended: wait for it, or, "
+            f"if it was killed, go on with --run {found[0].run}; --run with another name imports the file once more"
+        )
+    return found[0] if found else None
+
+
+def told_whole(path: Path, earlier: Earlier, lab: str) -> str:
+    """That there is nothing to do."""
+    from workbench.commands.tables import one_line
+
+    again = "--run with another name imports it once more"
+    return f"{one_line(path.name)} is in {lab} already, as run {earlier.run}: nothing to do ({again})"
 
 
 def told_guess(path: Path, found: Guess) -> str:
@@ -106,6 +148,8 @@ def summary(imported: Imported, lab: str, seconds: float) -> str:
     said = [f"{imported.scored:,} trajectories scored"] if imported.scored else ["no scores"]
     said += [f"{imported.labels:,} labels"] if imported.labels else []
     lines.append(f"paid: {', '.join(said)}")
+    if imported.held:
+        lines.append(f"{imported.held:,} trees were there already")
     if imported.renamed:
         lines.append(f"{imported.renamed:,} trees had an id that came before: they are called ~2, ~3 ...")
     if imported.bad:
@@ -128,7 +172,12 @@ def left_out(imported: Imported) -> str:
     lines = [f"{imported.bad:,} rows left out:"]
     lines += [f"  {one_line(row.where)}: {cut(one_line(row.why), 200)}" for row in imported.bad_rows]
     more = imported.bad - len(imported.bad_rows)
-    return "\n".join([*lines, *([f"  ... and {more:,} more"] if more else [])])
+    lines += [f"  ... and {more:,} more"] if more else []
+    if imported.trajectories and imported.bad >= imported.trajectories:
+        lines.append(
+            f"  as many as were read, or more: is all of it {imported.format.name}? A file is read as one format"
+        )
+    return "\n".join(lines)
 
 
 def next_steps(imported: Imported, lab: str) -> str:

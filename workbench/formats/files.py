@@ -30,6 +30,7 @@ LARGEST_DOCUMENT = 1 << 28
 CHUNK = 1 << 20
 HEAD = 1 << 16
 GZIP, ZIP, PARQUET, MARK = b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xef\xbb\xbf"
+UTF16 = b"\xff\xfe", b"\xfe\xff"
 BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -101,7 +102,7 @@ class Head:
     @cached_property
     def row(self) -> Mapping[str, Any]:
         """The first object of a JSON file (of its lines, its array, or the whole); empty where there is none."""
-        if self.is_parquet or self.start.startswith(ZIP):
+        if self.is_parquet or self.start.startswith((ZIP, *UTF16)):
             return {}
         first = (row.value for row in itertools.islice(json_rows(self.path), 20) if isinstance(row, Row))
         return next((value for value in first if isinstance(value, dict)), {})
@@ -111,14 +112,23 @@ class Head:
         return all(name in self.row for name in names)
 
 
+def check_is_file(path: Path) -> None:
+    """Raises FormatError where there is no such file."""
+    if path.is_dir():
+        held = sorted(one.name for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+        told = f"it holds {', '.join(held[:5])}{' ...' if len(held) > 5 else ''}" if held else "it holds no files"
+        raise FormatError(f"{path} is a folder; name one of its files: {told}")
+    if not path.is_file():
+        raise FormatError(f"no file {path}")
+
+
 def open_bytes(path: Path) -> IO[bytes]:
     """The file, unpacked where it is gzipped.
 
     Raises:
         FormatError: there is no such file.
     """
-    if not path.is_file():
-        raise FormatError(f"no file {path}" + (": it is a folder; name one of its files" if path.is_dir() else ""))
+    check_is_file(path)
     with open(path, "rb") as file:
         packed = file.read(2) == GZIP
     return cast(IO[bytes], gzip.open(path, "rb")) if packed else open(path, "rb")
@@ -129,7 +139,9 @@ def json_rows(path: Path) -> Iterator[Row | Broken]:
     try:
         with open_bytes(path) as file:
             start = file.read(HEAD).removeprefix(MARK).lstrip()
-        if start.startswith(b"["):
+        if start.startswith(UTF16):  # Python's json would read its first line, and no other
+            yield Broken(path.name, "UTF-16 text; bring it to UTF-8 with: iconv -f UTF-16 -t UTF-8")
+        elif start.startswith(b"["):
             yield from _items(path)
         elif (document := _document(path, start)) is not None:
             yield document
@@ -142,7 +154,8 @@ def json_rows(path: Path) -> Iterator[Row | Broken]:
 def read_json(data: bytes | str, where: str, number: int) -> Row | Broken:
     """One JSON value."""
     try:
-        return Row(number, where, json.loads(data), len(data))
+        text = data if isinstance(data, str) else data.decode("utf-8", "surrogatepass")  # json would try UTF-16 too
+        return Row(number, where, json.loads(text), len(data))
     except RecursionError:
         return Broken(where, "nested too deeply")
     except ValueError as error:  # both bad UTF-8 and bad JSON
@@ -187,6 +200,8 @@ def _items(path: Path) -> Iterator[Row | Broken]:
                 where = f"{path.name}, item {number}"
                 at = BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches anything, if only nothing
                 if buffer.startswith("]", at):
+                    if (buffer[at + 1 :] + decode(raw.read(CHUNK))).strip():
+                        yield Broken(f"{path.name}, after the array", "text that was not read: a file is one array")
                     return
                 try:
                     item, stop = decoder.raw_decode(buffer, at)
@@ -205,21 +220,29 @@ def _items(path: Path) -> Iterator[Row | Broken]:
             yield Broken(f"{path.name}, item {number}", f"not UTF-8 text ({error}); nothing after it can be read")
 
 
-def parquet_rows(path: Path, columns: list[str] | None = None, batch: int = 256) -> Iterator[Row | Broken]:
-    """Rows of a Parquet file as dicts, a batch of rows in memory at a time."""
+def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row | Broken]:
+    """Rows of a Parquet file as dicts, some in memory at a time, however large its row groups are."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for chunk in file.iter_batches(batch, columns=columns):
+        # buffered: else Arrow holds a whole row group, and many a writer makes one of the whole file
+        with pq.ParquetFile(path, buffer_size=CHUNK, pre_buffer=False) as file:
+            for chunk in file.iter_batches(_rows_at_a_time(file), columns=columns, use_threads=False):
                 each = chunk.nbytes // max(len(chunk), 1)
                 for value in chunk.to_pylist():
                     number += 1
                     yield Row(number, f"{path.name}, row {number}", value, each)
     except (pa.ArrowException, OSError) as error:
         yield Broken(f"{path.name}, row {number + 1}", f"not Parquet, or cut off: {error}")
+
+
+def _rows_at_a_time(file: Any) -> int:
+    """As many rows as fill a chunk, at most 256."""
+    groups = [file.metadata.row_group(n) for n in range(file.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups) // max(file.metadata.num_rows, 1)
+    return min(max(CHUNK // max(size, 1), 1), 256)
 
 
 class Lines:

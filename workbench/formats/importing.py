@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from workbench.errors import StoreError, WorkbenchError
 from workbench.formats.contract import BadRow, Format, Read, Record
+from workbench.formats.going_on import Held, mark_of
 from workbench.formats.registry import format_named, guess
 from workbench.protocols import Recorder
 
@@ -27,6 +28,8 @@ class Lab(Recorder, Protocol):
     def flush(self) -> None: ...
 
     def together(self) -> AbstractContextManager[None]: ...
+
+    def sql(self, query: str, **values: Any) -> Any: ...
 
     def label(
         self,
@@ -54,6 +57,7 @@ class Imported:
     scored: int = 0  # trajectories
     labels: int = 0
     golds: int = 0  # trees whose task has gold answers
+    held: int = 0  # trees that the run held before
     renamed: int = 0  # trees whose id stood before in the file
     bad: int = 0
     bad_rows: list[BadRow] = field(default_factory=list)  # the first of them
@@ -70,6 +74,7 @@ def import_file(
     format: str | None = None,
     *,
     run: str | None = None,
+    go_on: bool = False,
     limit: int | None = None,
     progress: Callable[[Imported], None] = lambda imported: None,
     **settings: Any,
@@ -79,6 +84,7 @@ def import_file(
     Args:
         format: its name; None guesses.
         run: name of the run; None: the next free one.
+        go_on: `run` holds the beginning of this file: record what is missing.
         limit: at most so many trees.
         progress: told after every batch.
         settings: kept with the run.
@@ -93,10 +99,12 @@ def import_file(
     path = Path(path)
     made = format_named(format) if format is not None else guess(path).format
     source = made.read(path)
-    told = {"kind": "import", "file": path.name, "format": made.name, **settings}
-    imported = Imported("", made)
+    told = {"kind": "import", "file": path.name, "mark": mark_of(path), "format": made.name, "limit": limit, **settings}
+    imported = Imported(run if go_on and run else "", made)
+    held = Held.by(lab, imported.run) if imported.run else Held()
     try:
-        for batch in _batches(itertools.islice(_records(source, imported), limit)):
+        records = itertools.islice(_records(source, imported), limit)
+        for batch in _batches(_missing(records, held, imported)):
             imported.run = imported.run or lab.start_run(told, name=run)
             _record(lab, imported, batch)
             lab.flush()  # reading must not run ahead of writing: what waits to be written is memory
@@ -108,6 +116,15 @@ def import_file(
     if imported.run:
         lab.end_run(imported.run, "finished")
     return imported
+
+
+def _missing(records: Iterable[Record], held: Held, imported: Imported) -> Iterator[Record]:
+    """What the run does not hold yet."""
+    for record in records:
+        if held.has(record):
+            imported.held += 1
+        else:
+            yield held.missing(record)
 
 
 def _records(source: Iterable[Read], imported: Imported) -> Iterator[Record]:
@@ -126,11 +143,11 @@ def _records(source: Iterable[Read], imported: Imported) -> Iterator[Record]:
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Records of one update, as many as fit."""
+    """Records, as many as fit."""
     batch: list[Record] = []
     held = 0
     for record in records:
-        if batch and (held > BATCH or record.update != batch[0].update):
+        if batch and held > BATCH:
             yield batch
             batch, held = [], 0
         batch.append(record)
@@ -139,22 +156,27 @@ def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def _record(lab: Lab, imported: Imported, batch: Sequence[Record]) -> None:
+def _record(lab: Lab, imported: Imported, batch: Iterable[Record]) -> None:
+    with lab.together():
+        for update, records in itertools.groupby(batch, key=lambda record: record.update):
+            _keep_or_leave_out(lab, imported, list(records), update)
+
+
+def _keep_or_leave_out(lab: Lab, imported: Imported, records: Sequence[Record], update: int) -> None:
     try:
-        with lab.together():
-            _keep(lab, imported, batch)
+        _keep(lab, imported, records, update)
     except StoreError:  # a full disk, say: no fault of the rows
         raise
     except WorkbenchError as error:
-        if len(batch) == 1:
-            imported.leave_out(BadRow(f"tree {batch[0].tree.id!r}", str(error)))
+        if len(records) == 1:
+            imported.leave_out(BadRow(f"tree {records[0].tree.id!r}", str(error)))
             return
-        for record in batch:
-            _record(lab, imported, [record])
+        for record in records:
+            _keep_or_leave_out(lab, imported, [record], update)
 
 
-def _keep(lab: Lab, imported: Imported, batch: Sequence[Record]) -> None:
-    run, update = imported.run, batch[0].update
+def _keep(lab: Lab, imported: Imported, batch: Sequence[Record], update: int) -> None:
+    run = imported.run
     lab.record_trees([record.tree for record in batch], run=run, update=update)
     scored = [record for record in batch if record.scores]
     if scored:

@@ -22,6 +22,9 @@ WINDOW = 1 << 24
 MALFORMED = (FormatError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """What a row of another shape than expected raises, wherever it is read."""
 
+KINDS = {type(None): "null", str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
+"""What JSON calls a value that is no object."""
+
 
 def each(rows: Iterable[Row | Broken], make: Callable[[Row], Iterable[T]]) -> Iterator[T | BadRow]:
     """What `make` makes of every row; a BadRow for one that is broken or of another shape."""
@@ -34,7 +37,7 @@ def each(rows: Iterable[Row | Broken], make: Callable[[Row], Iterable[T]]) -> It
             for one in made:
                 _check(one)
         except MALFORMED as error:
-            yield BadRow(row.where, _told(error))
+            yield BadRow(row.where, _told(error, row.value))
             continue
         yield from made
 
@@ -48,9 +51,11 @@ def _check(made: Any) -> None:
             check(trajectory)
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception, value: Any) -> str:
     if isinstance(error, FormatError):
         return str(error)
+    if value is None or isinstance(value, str | int | float | list):
+        return f"an object is wanted, and this is {KINDS[type(value)]}"
     if isinstance(error, KeyError):
         return f"a key is missing: {error}"
     return f"not as this format writes it ({type(error).__name__}: {error})"

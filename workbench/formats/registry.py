@@ -14,7 +14,8 @@ from pathlib import Path
 
 from workbench.errors import FormatError, UnknownName
 from workbench.formats.contract import Format, Read, Record
-from workbench.formats.files import Head
+from workbench.formats.files import Head, check_is_file
+from workbench.formats.strangers import advice
 
 GROUP = "workbench.formats"
 
@@ -75,12 +76,12 @@ def guess(path: Path) -> Guess:
     """
     head = Head.of(path)
     if not head.start.strip():
-        raise FormatError(f"{path} is empty, or not a whole gzip file")
+        raise FormatError(f"nothing can be read from {path.name}: {advice(head)}")
     fits = sorted(((made.sniff(head), name) for name, made in formats().items()), key=lambda fit: (-fit[0], fit[1]))
     best, name = fits[0]
     if best <= 0.0:
-        looks = f"its first row has {sorted(head.row)[:10]}" if head.row else f"it begins with {head.start[:24]!r}"
-        raise FormatError(f"{path.name} is in no format that is known ({looks}); name one: {', '.join(formats())}")
+        names = ", ".join(formats())
+        raise FormatError(f"{path.name} is in no format that is known: {advice(head)}\n  formats (--format): {names}")
     near = tuple(formats()[other] for fit, other in fits[1:] if fit > 0 and best - fit < CLOSE)
     return Guess(formats()[name], best, near)
 
@@ -94,8 +95,7 @@ def read(path: str | Path, format: str | None = None) -> Iterator[Read]:
     """
     path = Path(path)
     made = format_named(format) if format is not None else guess(path).format
-    if not path.is_file():
-        raise FormatError(f"no file {path}")
+    check_is_file(path)
     return made.read(path)
 
 

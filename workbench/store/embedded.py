@@ -25,6 +25,9 @@ from workbench.store import catalog
 from workbench.store.extensions import quoted
 from workbench.store.locks import LockedFile
 
+OWN = ("data", "journal", "backups", "checkpoints", "write.lock", catalog.NAME, catalog.WAL, "catalog.sqlite-shm")
+"""What a lab that is not made to its end may hold already."""
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -62,13 +65,20 @@ class Embedded:
         return f"What is damaged, and how to save the rest, says: workbench check {shlex.quote(str(self.lab))}"
 
     def check_may_be_made(self) -> None:
-        """A lab whose catalog is gone shall not be made anew over its rows."""
+        """A lab whose catalog is gone shall not be made anew over its rows, and none among other people's files."""
         file = self.lab / catalog.NAME
         gone = "missing" if not file.exists() else "" if file.stat().st_size else "empty"
         if gone and any((self.lab / "data").rglob("*.parquet")):
             raise StoreError(
                 f"the catalog of lab {str(self.lab)!r} is {gone}, though its rows are there. Put {catalog.NAME} back "
                 f"from a copy, or see what can be saved with: workbench check {shlex.quote(str(self.lab))}"
+            )
+        others = sorted(entry.name for entry in self.lab.iterdir() if entry.name not in OWN and entry.name[0] != ".")
+        if gone and others:
+            shown = ", ".join(others[:3]) + (" ..." if len(others) > 3 else "")
+            raise StoreError(
+                f"{str(self.lab)!r} is no lab, and holds other things ({shown}); give a folder of its own, such as "
+                f"{str(self.lab / 'lab')!r}"
             )
 
     @property

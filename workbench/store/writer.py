@@ -368,7 +368,9 @@ class Writer:
         self._look_at = self._commits + LOOK_EVERY
         try:
             if upkeep.is_untidy(self._folder.connection):
-                upkeep.tidy(self.lab, self._folder.connection, deadline_s=self.deadline_s)
+                small = upkeep.WHILE_WRITING
+                upkeep.tidy(self.lab, self._folder.connection, deadline_s=self.deadline_s, small=small)
+                self._disconnect()  # what DuckDB remembers of every file it wrote and merged goes with it
         except (StoreError, duckdb.Error) as error:
             log.info("lab %r was not tidied this time: %s", str(self.lab), error)
 
