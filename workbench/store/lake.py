@@ -30,29 +30,10 @@ def connect(lab: Path, *, read_only: bool, threads: int | None = None, snapshot:
         MissingPackage: the extension packages are missing or made for another duckdb.
         StoreError: the catalog cannot be read.
     """
-<<<<<<< HEAD
     place = place_of(lab)
     connection = instance(place.extensions, threads=threads)
-=======
-    config: dict[str, Any] = {
-        "autoinstall_known_extensions": "false",  # nothing is fetched from the network
-        "autoload_known_extensions": "false",
-        "python_enable_replacements": "false",  # a table name never means a Python variable
-    }
-    if threads:
-        config["threads"] = threads
     if not read_only:  # a writer reads files only to merge them: what it kept of them would be as large as the lab
-        config["enable_external_file_cache"] = "false"
-    connection = duckdb.connect(config=config)
-    _load_extensions(connection)
-    catalog, data = f"ducklake:sqlite:{lab / 'catalog.sqlite'}", f"{lab / 'data'}/"
-    mode = ", READ_ONLY" if read_only else ""
-    mode += f", SNAPSHOT_VERSION {snapshot}" if snapshot is not None else ""
-    attach = (
-        f"attach {quoted(catalog)} as lake (DATA_PATH {quoted(data)}, OVERRIDE_DATA_PATH true, "
-        f"META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 5000{mode})"
-    )
->>>>>>> formats
+        connection.execute("set enable_external_file_cache = false")
     try:
         for statement in place.statements(read_only=read_only, snapshot=snapshot):
             retried(functools.partial(connection.execute, statement), deadline_s=30.0)

@@ -40,6 +40,7 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
         lab.mkdir(parents=True, exist_ok=True)
         reader = _made(lab)
         if reader is None:
+            place_of(lab).check_may_be_made()  # before the lock leaves a file
             with lake.locked(lab, deadline_s=lock_timeout_s):
                 make(lab)
             reader = lake.connect(lab, read_only=True)

@@ -47,19 +47,14 @@ def tidy(lab: Path, connection: lake.Connection, *, deadline_s: float, small: in
     for table in TABLES:
         with lake.locked(lab, deadline_s=deadline_s):
             _run(connection, f"call ducklake_flush_inlined_data('lake', table_name => '{table.name}')", deadline_s)
-<<<<<<< HEAD
-            merge = f"call ducklake_merge_adjacent_files('lake', '{table.name}', max_file_size => {SMALL_BYTES})"
-            _run(connection, merge, deadline_s)
-    if place_of(lab).keeps_merged_files:
-        return
-=======
         limits = f"max_file_size => {small}, max_compacted_files => 1"
         merge = f"call ducklake_merge_adjacent_files('lake', '{table.name}', {limits})"
         merged = True
         while merged:
             with lake.locked(lab, deadline_s=deadline_s):
                 merged = bool(_run(connection, merge, deadline_s))
->>>>>>> formats
+    if place_of(lab).keeps_merged_files:
+        return
     with lake.locked(lab, deadline_s=deadline_s):
         before = f"now() - interval '{KEPT_HOURS} hours'"
         _run(connection, f"call ducklake_cleanup_old_files('lake', older_than => {before})", deadline_s)
