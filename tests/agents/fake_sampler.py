@@ -65,9 +65,13 @@ class Count:
             os.write(int(sys.argv[2]), b"Loading safetensors checkpoint shards: 100%\n")
             time.sleep(1000)
         elif self.trouble == "slow":
-            for _ in range(1000):
+            for n in range(1000):
                 time.sleep(0.05)
-                beat()
+                beat(n)
+        elif self.trouble == "spins":
+            while True:
+                time.sleep(0.05)
+                beat("no further")
         elif self.trouble == "offspring":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
             self.note(str(child.pid))

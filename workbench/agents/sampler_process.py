@@ -107,18 +107,18 @@ class SamplerProcess:
                 if reply["number"] != self._number or "beat" in reply:
                     continue
                 if "error" in reply:
-                    raise self._error(f"{self.what} could not {header['ask']}: {reply['error']}: {reply['says']}")
+                    raise EngineError(f"{self.what} could not {header['ask']}: {reply['error']}: {reply['says']}")
                 return reply, out
 
     def kill(self) -> None:
         """End it and all it started. From any thread; whoever waits for its answer gets an EngineError."""
         self._end()
 
-    def said(self, lines: int = 12) -> str:
-        """The last lines that it wrote to its log."""
+    def said(self, lines: int = 12, width: int = 300) -> str:
+        """The last lines that it wrote to its log, each cut to `width` characters."""
         size = os.fstat(self._log).st_size
         text = os.pread(self._log, 20_000, max(0, size - 20_000)).decode(errors="replace")
-        return "\n".join(text.strip().splitlines()[-lines:])
+        return "\n".join(line[:width] for line in text.strip().splitlines()[-lines:])
 
     def _send(self, data: bytes, asked: str) -> None:
         """Write it all: the pipe holds little, and a process that hangs takes nothing off it."""

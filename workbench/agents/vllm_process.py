@@ -30,8 +30,9 @@ BEAT_S = 1.0
 """Seconds between two signs of life while a question is being worked on."""
 
 Frame = tuple[dict[str, Any], dict[str, np.ndarray]]
-Beat = Callable[[], None]
-"""Says that the work goes on; raises GivenUp where nobody waits for it any more."""
+Beat = Callable[[Any], None]
+"""Is told how far the work is, and passes on that it went on where that changed; raises GivenUp where nobody waits for
+it any more."""
 
 
 class GivenUp(Exception):
@@ -162,17 +163,17 @@ class _Teller:
 
     def __init__(self, told: BinaryIO, inbox: Inbox, number: int) -> None:
         self._told, self._inbox, self._number = told, inbox, number
-        self._last = time.monotonic()
+        self._last, self._far = time.monotonic(), None
 
     def __call__(self, reply: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self._told.write(packed({**reply, "number": self._number}, arrays))
         self._told.flush()
 
-    def beat(self) -> None:
+    def beat(self, far: Any) -> None:
         if self._inbox.waiting:
             raise GivenUp
-        if time.monotonic() - self._last > BEAT_S:
-            self._last = time.monotonic()
+        if time.monotonic() - self._last > BEAT_S and far != self._far:
+            self._last, self._far = time.monotonic(), far
             self({"beat": True}, {})
 
 
@@ -220,6 +221,9 @@ class VllmSampler:
             # A compiled graph would keep the weights that were packed when it was traced. Without a size the cache
             # takes nearly all memory of the machine.
             usual |= {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+            # Rows with a seed break on a CPU (vLLM 0.32) where a prompt is read in two parts.
+            usual |= {"enable_chunked_prefill": False}
+            sys.modules["torch"]._dynamo.config.disable = True  # compiling what is left takes longer than it saves
         else:
             usual |= {"enable_sleep_mode": True}
         self.llm = vllm.LLM(**{**usual, **settings})
@@ -273,13 +277,18 @@ class VllmSampler:
         try:
             while engine.has_unfinished_requests():
                 done += [output for output in engine.step() if output.finished]
-                beat()
-        except GivenUp:
-            engine.abort_request(names, internal=True)
+                beat(self._far())
+        except BaseException:
+            engine.abort_request(names, internal=True)  # what is left would be worked on with the next question
             raise
         if len(done) != len(names):
             raise RuntimeError(f"vLLM finished {len(done)} of {len(names)} requests")
         return sorted(done, key=lambda output: int(output.request_id))  # numbered as they were asked
+
+    def _far(self) -> tuple[int, int]:
+        """Requests under way and tokens computed for them: vLLM can also step on and on without getting anywhere."""
+        requests = self.llm.llm_engine.engine_core.engine_core.scheduler.requests.values()
+        return len(requests), sum(request.num_computed_tokens for request in requests)
 
     def load(self, folder: str) -> None:
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})

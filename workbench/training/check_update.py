@@ -33,7 +33,7 @@ def check_update(
     if engine is not None:
         found.append(checks.ids_are_text(trained.rows, engine.tokenizer))
     if trained.rows and trained.grad_norm > 0:
-        gap, limit = _probe(policy, learner, trained), _probe_limit(engine, trained)
+        gap, limit = _probe(policy, learner, trained)
         found.append(checks.weights_arrived(version, weights_version(policy), trained.moved, gap, limit))
     return tuple(found)
 
@@ -48,19 +48,27 @@ def weights_version(policy: Policy) -> int:
     return int(getattr(weights_holder(policy), "weights_version", 0))
 
 
-def _probe(policy: Policy, learner: Learner, trained: Trained) -> float | None:
-    """Mean gap between what sampler and trainer now think of the first turn of a short row, nats at temperature 1."""
+def _probe(policy: Policy, learner: Learner, trained: Trained) -> tuple[float | None, float]:
+    """Mean gap between what sampler and trainer now think of a short row's own tokens, nats at temperature 1, and the
+    gap that is too much."""
     engine = getattr(policy, "engine", None)
     if engine is None or not engine.capabilities.score:
-        return None
-    row = min(trained.rows, key=len)
-    first = row.step_T[row.train_T].min()
-    at = np.flatnonzero(row.train_T & (row.step_T == first))
+        return None, np.inf
+    row = trained.rows[int(np.argmin([len(row) for row in trained.rows]))]  # its tokens come first in `before_T`
     with torch.no_grad(), _at_temperature_one(learner):
-        trainer_T = learner.likelihood([row]).logp_T[: len(at)].float().cpu().numpy()
-    ids_T = row.tokens.ids_T
-    sampler_T = engine.score([ids_T[: at[0]]], [ids_T[at]])[0]
-    return float(np.abs(trainer_T - sampler_T).mean())
+        trainer_T = learner.likelihood([row]).logp_T.float().cpu().numpy()
+    first, ids_T = int(np.argmax(row.train_T)), row.tokens.ids_T
+    sampler_T = engine.score([ids_T[:first]], [ids_T[first:]])[0][row.train_T[first:]]
+    old = float(np.abs(trained.before_T[: len(trainer_T)] - sampler_T).mean())
+    known = getattr(policy, "temperature", 1.0) == 1.0  # else what the trainer thought before is of another temperature
+    return float(np.abs(trainer_T - sampler_T).mean()), _too_much(trained, old if known else np.inf)
+
+
+def _too_much(trained: Trained, old: float) -> float:
+    """A gap, nats, that the numbers of two engines do not explain: twice that of the rollouts (as long as the check of
+    that one holds), and a little more; or one larger than `old`, the gap to what the trainer thought before."""
+    usual = min(2 * float(np.abs(trained.before_T - trained.sampler_T).mean()), 0.02)
+    return min(max(1e-4, usual), max(2e-5, usual, old))
 
 
 @contextmanager
@@ -71,11 +79,3 @@ def _at_temperature_one(learner: Any) -> Iterator[None]:
         yield
     finally:
         learner.temperature = before
-
-
-def _probe_limit(engine: Any, trained: Trained) -> float:
-    """Gap that numbers alone explain: next to nothing in float32, else about that of the rollouts themselves."""
-    dtype = getattr(engine, "dtype", None) or getattr(getattr(engine, "model", None), "dtype", None)
-    if dtype in (None, torch.float32, torch.float64) or not len(trained.before_T):
-        return 1e-3
-    return max(1e-3, 2 * float(np.abs(trained.before_T - trained.sampler_T).mean()))
