@@ -54,6 +54,7 @@ def test_the_commands_are_those_promised():
     families = {name.split()[1] for name in COMMANDS}
     running = {"demo", "rollout", "score", "train", "import", "export", "sql", "serve"}
     assert families == running | {
+        "bench",
         "users",
         "world",
         "models",

@@ -84,7 +84,7 @@ class VllmEngine:
         self.tokenizer, self.name = tokenizer, name
         self.folder = Path(model) if isinstance(model, str | Path) else None
         self.model: Any = None if self.folder else model.eval()
-        self.python = _python(python)
+        self.python = python_with_vllm(python)
         self.dtype: Any = dtype or (None if self.folder else model.dtype)
         self.memory, self.start_s, self.silent_s = memory, start_s, silent_s
         self.settings = dict(settings or {})
@@ -328,8 +328,13 @@ class VllmEngine:
         return f"VllmEngine({self.name!r}, weights version {self.weights_version}, {at})"
 
 
-def _python(given: str | Path | None) -> Path:
-    """The Python to run vLLM with."""
+def python_with_vllm(given: str | Path | None = None) -> Path:
+    """The Python to run vLLM with: the one given, that of WORKBENCH_VLLM_PYTHON, or this one.
+
+    Raises:
+        MissingPackage: none is named and this one has no vLLM.
+        SettingError: the one named cannot be run.
+    """
     named = given or os.environ.get(PYTHON)
     if named is None:
         if importlib.util.find_spec("vllm") is None:
