@@ -37,10 +37,15 @@ def test_what_one_case_cannot_do_does_not_cost_the_others(tmp_path: Path, monkey
             raise RuntimeError("out of memory")
         return {"rollout_tokens_per_s": 1.0, "trained_tokens_per_s": 2.0}
 
+    def parity(*rest):
+        raise ValueError("no such device")
+
     monkeypatch.setattr("workbench.training.machine_bench.measure_case", measure)
+    monkeypatch.setattr("workbench.training.machine_bench.gradient_parity", parity)
     assert main([*SMALL, "--models", "tiny", "--engines", "transformers", "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert list(report["cases"]) == [Case("tiny", "transformers", "bfloat16", "bfloat16").name]
+    assert report["not_run"]["gradients"] == "ValueError: no such device"
     assert report["not_run"][Case("tiny", "transformers").name] == "RuntimeError: out of memory"
 
 

@@ -122,7 +122,9 @@ def test_the_program_gets_the_settings_and_not_this_environments_packages(monkey
     engine = faked(dtype=torch.bfloat16, memory=0.25).start()
     told = json.loads(engine.about["version"])
     assert told["dtype"] == "bfloat16" and told["gpu_memory_utilization"] == 0.25
-    assert "PYTHONPATH" not in Path(f"/proc/{engine.pid}/environ").read_text().replace("\0", "\n").split("=")
+    environment = Path(f"/proc/{engine.pid}/environ").read_text().split("\0")
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING=0" in environment
+    assert not [line for line in environment if line.startswith("PYTHONPATH")]
     assert not Path(told["model"]).exists()  # the folder it was started from is gone
 
 

@@ -247,7 +247,7 @@ class VllmEngine:
 
     def sleep(self) -> None:
         """Hand the GPU's memory back until the next use: weights move to main memory, the cache is dropped."""
-        if self._process is None or self._asleep or self.about["device"] == "cpu":
+        if self._process is None or self._asleep or self.about.get("device") != "gpu":
             return
         with self._turn:
             self._ask({"ask": "sleep"})

@@ -94,6 +94,7 @@ def measured(args: argparse.Namespace, report: MachineReport) -> Iterator[str]:
     for case in cases(args.models, _usable(args.engines, report)):
         with _tried(report, case.name):
             found = report.cases[case.name] = measure_case(case, _policy(case.model, small), *on, load)
+            report.machine |= {"vllm": found["vllm"]["version"]} if "vllm" in found else {}
             sampled, trained = found["rollout_tokens_per_s"], found["trained_tokens_per_s"]
             yield f"{case.name}: {sampled:,.0f} tokens/s sampled, {trained:,.0f} trained"
         if case.name in report.not_run:

@@ -65,9 +65,12 @@ def _probe(policy: Policy, learner: Learner, trained: Trained) -> tuple[float | 
 
 
 def _too_much(trained: Trained, old: float) -> float:
-    """A gap, nats, that the numbers of two engines do not explain: twice that of the rollouts (as long as the check of
-    that one holds), and a little more; or one larger than `old`, the gap to what the trainer thought before."""
-    usual = min(2 * float(np.abs(trained.before_T - trained.sampler_T).mean()), 0.02)
+    """A gap, nats, that the numbers of two engines do not explain: twice that of the worst rollout (as long as the
+    check of their mean holds), and a little more; or one larger than `old`, the gap to what the trainer thought before.
+    """
+    gap_T = np.abs(trained.before_T - trained.sampler_T)
+    ends = np.cumsum([row.train_T.sum() for row in sorted(trained.rows, key=len)])  # the order of `before_T`
+    usual = min(2 * max(float(gap_R.mean()) for gap_R in np.split(gap_T, ends[:-1])), 0.02)
     return min(max(1e-4, usual), max(2e-5, usual, old))
 
 

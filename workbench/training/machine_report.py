@@ -58,8 +58,8 @@ class MachineReport:
             losses, norms = self.parity["loss"], self.parity["grad_norm"]
             parts.append(
                 f"One update's gradient on the CPU and on {self.device}, float32, the same {self.parity['tokens']} "
-                f"tokens: loss {losses[0]:.6g} and {losses[1]:.6g}, norm {norms[0]:.6g} and {norms[1]:.6g}, largest difference "
-                f"{self.parity['gradient_off']:.1e} of the largest gradient, logprobs at most "
+                f"tokens: loss {losses[0]:.6g} and {losses[1]:.6g}, norm {norms[0]:.6g} and {norms[1]:.6g}, largest "
+                f"difference {self.parity['gradient_off']:.1e} of the largest gradient, logprobs at most "
                 f"{self.parity['logprob_off']:.1e} nats apart."
             )
         if self.cases:
@@ -105,7 +105,7 @@ def machine(device: str) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in ("torch", "transformers", "peft", "vllm"):
+    for name in ("torch", "transformers", "peft"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
