@@ -65,11 +65,12 @@ class Count:
             os.write(int(sys.argv[2]), b"Loading safetensors checkpoint shards: 100%\n")
             time.sleep(1000)
         elif self.trouble == "slow":
-            for n in range(1000):
+            for n in range(200):
                 time.sleep(0.05)
                 beat(n)
+            self.note("to the end")
         elif self.trouble == "spins":
-            while True:
+            for _ in range(200):
                 time.sleep(0.05)
                 beat("no further")
         elif self.trouble == "offspring":

@@ -245,8 +245,8 @@ def test_the_process_ends_when_its_parent_is_killed():
     assert gone(pid)
 
 
-def test_a_question_that_was_interrupted_is_given_up_and_the_next_is_answered():
-    engine = faked(trouble="slow").start()
+def test_a_question_that_was_interrupted_is_given_up_and_the_next_is_answered(tmp_path):
+    engine = faked(trouble="slow", note=tmp_path / "note").start()
     pid = engine.pid
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
@@ -254,6 +254,7 @@ def test_a_question_that_was_interrupted_is_given_up_and_the_next_is_answered():
         generate(engine, 5, max_tokens=13)
     timer.join()
     assert generate(engine, 7)[0].ids_T.tolist() == [8, 9, 10] and engine.pid == pid
+    assert not (tmp_path / "note").exists()  # it did not go on to the end first
 
 
 def test_without_vllm_the_error_says_what_to_run(monkeypatch):
