@@ -57,6 +57,7 @@ def test_the_commands_are_those_promised():
         "steer",
         "team",
         "fill",
+        "bench",
         "users",
         "world",
         "models",

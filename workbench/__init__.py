@@ -33,6 +33,7 @@ _NAMES = {
     "workbench.agents.tabular": "TabularPolicy",
     "workbench.agents.templates": "TagTemplate ToolCallTemplate",
     "workbench.agents.transformers_engine": "TransformersEngine",
+    "workbench.agents.vllm_engine": "VllmEngine",
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.rollout": "rollout",

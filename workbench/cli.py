@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from workbench import __version__
 from workbench.commands import (
+    bench_command,
     copy_command,
     corpus_command,
     dataset_command,
@@ -71,6 +72,7 @@ FAMILIES = (
     world_command,
     models_command,
     corpus_command,
+    bench_command,
 )
 
 

@@ -13,6 +13,7 @@ Each is also a builtin error, so ``except ValueError`` keeps working::
     ├── UnknownName (LookupError)        nothing of that name; suggests the nearest
     │   └── UnknownRun
     ├── CapabilityError (RuntimeError)   an engine or policy cannot do what was asked
+    ├── EngineError (RuntimeError)       the process that samples died, hung or failed; says how to go on
     ├── ToolError (RuntimeError)         a tool call failed; the loop records it as data
     ├── StoreError (RuntimeError)        the lab cannot be read or written
     │   └── StoreBusy (TimeoutError)     the write lock was not had in time
@@ -81,6 +82,10 @@ class UnknownRun(UnknownName):
 
 class CapabilityError(WorkbenchError, RuntimeError):
     """An engine or policy cannot do what was asked of it."""
+
+
+class EngineError(WorkbenchError, RuntimeError):
+    """The process of an engine died, went silent, or could not answer."""
 
 
 class ToolError(WorkbenchError, RuntimeError):

@@ -35,7 +35,7 @@ class TransformersEngine:
         self.weights_version = 0
         whole = _all_full_attention(model.config)
         self.capabilities = Capabilities(score=True, cache_across_turns=whole, trainable=True)
-        self.eos_ids = _eos_ids(model, tokenizer)
+        self.eos_ids = eos_ids_of(model.generation_config, tokenizer)
         self._cache: TurnCache | None = None
         self._enders: dict[tuple[str, ...], np.ndarray] = {}
 
@@ -239,8 +239,9 @@ def _draw(logits_BV: torch.Tensor, uniform_B: np.ndarray, temperature: float) ->
     return ids_B1[:, 0], logprobs_BV.gather(1, ids_B1)[:, 0]
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    ids = getattr(model.generation_config, "eos_token_id", None)
+def eos_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a turn, by the model's generation settings (may be None) and by its tokenizer."""
+    ids = getattr(generation_config, "eos_token_id", None)
     ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
 

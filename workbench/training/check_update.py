@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ def check_update(
     if engine is not None:
         found.append(checks.ids_are_text(trained.rows, engine.tokenizer))
     if trained.rows and trained.grad_norm > 0:
-        gap = _probe(policy, learner, trained)
-        found.append(checks.weights_arrived(version, weights_version(policy), trained.moved, gap))
+        gap, limit = _probe(policy, learner, trained)
+        found.append(checks.weights_arrived(version, weights_version(policy), trained.moved, gap, limit))
     return tuple(found)
 
 
@@ -47,17 +48,37 @@ def weights_version(policy: Policy) -> int:
     return int(getattr(weights_holder(policy), "weights_version", 0))
 
 
-def _probe(policy: Policy, learner: Learner, trained: Trained) -> float | None:
-    """Worst gap between what sampler and trainer now think of the first turn of a short row, nats."""
+def _probe(policy: Policy, learner: Learner, trained: Trained) -> tuple[float | None, float]:
+    """Mean gap between what sampler and trainer now think of a short row's own tokens, nats at temperature 1, and the
+    gap that is too much."""
     engine = getattr(policy, "engine", None)
     if engine is None or not engine.capabilities.score:
-        return None
-    row = min(trained.rows, key=len)
-    first = row.step_T[row.train_T].min()
-    at = np.flatnonzero(row.train_T & (row.step_T == first))
-    with torch.no_grad():
-        trainer_T = learner.likelihood([row]).logp_T[: len(at)].float().cpu().numpy()
-    ids_T = row.tokens.ids_T
-    sampler_T = engine.score([ids_T[: at[0]]], [ids_T[at]])[0]
-    temperature_one = getattr(policy, "temperature", 1.0) == 1.0
-    return float(np.abs(trainer_T - sampler_T).max()) if temperature_one else None
+        return None, np.inf
+    row = trained.rows[int(np.argmin([len(row) for row in trained.rows]))]  # its tokens come first in `before_T`
+    with torch.no_grad(), _at_temperature_one(learner):
+        trainer_T = learner.likelihood([row]).logp_T.float().cpu().numpy()
+    first, ids_T = int(np.argmax(row.train_T)), row.tokens.ids_T
+    sampler_T = engine.score([ids_T[:first]], [ids_T[first:]])[0][row.train_T[first:]]
+    old = float(np.abs(trained.before_T[: len(trainer_T)] - sampler_T).mean())
+    known = getattr(policy, "temperature", 1.0) == 1.0  # else what the trainer thought before is of another temperature
+    return float(np.abs(trainer_T - sampler_T).mean()), _too_much(trained, old if known else np.inf)
+
+
+def _too_much(trained: Trained, old: float) -> float:
+    """A gap, nats, that the numbers of two engines do not explain: twice that of the worst rollout (as long as the
+    check of their mean holds), and a little more; or one larger than `old`, the gap to what the trainer thought before.
+    """
+    gap_T = np.abs(trained.before_T - trained.sampler_T)
+    ends = np.cumsum([row.train_T.sum() for row in sorted(trained.rows, key=len)])  # the order of `before_T`
+    usual = min(2 * max(float(gap_R.mean()) for gap_R in np.split(gap_T, ends[:-1])), 0.02)
+    return min(max(1e-4, usual), max(2e-5, usual, old))
+
+
+@contextmanager
+def _at_temperature_one(learner: Any) -> Iterator[None]:
+    """Engines score at temperature 1, whatever the policy samples at."""
+    before, learner.temperature = learner.temperature, 1.0
+    try:
+        yield
+    finally:
+        learner.temperature = before

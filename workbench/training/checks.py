@@ -96,9 +96,9 @@ def all_scored(advantages: Advantages) -> Check:
     )
 
 
-def weights_arrived(version_before: int, version_after: int, moved: float, gap: float | None) -> Check:
-    """The update changed the weights and the sampler uses them."""
-    ok = version_after > version_before and moved > 0 and (gap is None or gap < 1e-3)
+def weights_arrived(version_before: int, version_after: int, moved: float, gap: float | None, limit: float) -> Check:
+    """The update changed the weights and the sampler uses them: it thinks of a turn what the trainer now thinks."""
+    ok = version_after > version_before and moved > 0 and (gap is None or gap < limit)
     told = "" if gap is None else f", sampler off by {gap:.1e} nats"
     return Check(
         "weights arrived", ok, moved, f"moved by {moved:.1e}, version {version_before} to {version_after}{told}"

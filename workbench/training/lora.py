@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.agents.vllm_engine import VllmEngine
+
+Trainable = TypeVar("Trainable", TransformersEngine, VllmEngine)
 
 
 def add_lora(
-    engine: TransformersEngine,
+    engine: Trainable,
     *,
     rank: int = 16,
     alpha: float = 32.0,
     targets: str | Sequence[str] = "all-linear",
     seed: int = 0,
-) -> TransformersEngine:
+) -> Trainable:
     """Freeze the engine's model and train adapters of `rank` beside its linear layers instead (peft; Hu et al. 2021,
     arXiv:2106.09685). The reference of a KL term is then the model without them. The same `seed` gives the same
     adapters, which a resumed run must begin with.
