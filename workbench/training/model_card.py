@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.training.changes import formula
+from workbench.training.changes import formula, plan_changes
+from workbench.training.plan import Plan
 from workbench.training.report import Report
 
 if TYPE_CHECKING:
@@ -30,17 +31,23 @@ def _lines(run: Run, notes: str) -> Iterator[str]:
     yield from (f"- base weights: `{run.base}` (digest), updates: {run.update} of {run.updates}, seed: {run.seed}",)
     if run.continues:
         yield f"- goes on from run `{run.continues['run']}`, update {run.continues['update']}"
+    before: dict[str, Any] | None = None
     for first, plan in run.plans:
         spec = plan.spec()
         yield from ("", f"## From update {first}", "")
-        yield f"- tasks: {len(plan.tasks)} (`{spec['tasks']}`), {plan.tasks_per_update} an update"
-        for name in ("reward", "sampler", "credit", "loss", "critic", "optimiser", "end_rule"):
-            if spec[name] is not None:
-                yield f"- {name}: `{formula(spec[name])}`"
+        yield from _whole(plan, spec) if before is None else (f"- {line}" for line in plan_changes(before, spec))
+        before = spec
     yield from ("", "## What came of it", "", *_figures(run.reports))
     if notes:
         yield from ("", "## Notes", "", notes)
     yield from ("", "## Made with", "", *(f"- {name} {_version(name)}" for name in PACKAGES))
+
+
+def _whole(plan: Plan, spec: dict[str, Any]) -> Iterator[str]:
+    yield f"- tasks: {len(plan.tasks)} (`{spec['tasks']}`), {plan.tasks_per_update} an update"
+    for name in ("reward", "sampler", "credit", "loss", "critic", "optimiser", "end_rule"):
+        if spec[name] is not None:
+            yield f"- {name}: `{formula(spec[name])}`"
 
 
 def _figures(reports: list[Report]) -> Iterator[str]:
