@@ -20,6 +20,7 @@ NUMBERS = {  # what a row holds, and how a person calls it
     "sampled_per_s": "tokens sampled a second",
     "grad_norm": "gradient norm",
     "explained": "share that the critic foresaw",
+    "held_out": "on held-out tasks",
 }
 Line = tuple[str, list[float | None]]
 

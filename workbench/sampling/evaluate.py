@@ -13,6 +13,7 @@ from workbench.protocols import Environment, Policy, Recorder, Reward
 from workbench.rewards import ExactMatch
 from workbench.rewards.score import score
 from workbench.sampling.rollout import rollout
+from workbench.scores import Scores
 from workbench.spec import code_version, dumps
 from workbench.trajectory import Task, Tree
 
@@ -95,5 +96,10 @@ def evaluate(
         recorder.record_trees(trees, run=run)
         recorder.record_scores(trees, scores, run=run, reward=dumps(paid, loose=True), version=code_version(paid))
         recorder.end_run(run, "finished")
+    return evaluation_of(trees, scores)
+
+
+def evaluation_of(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> Evaluation:
+    """What scored rollouts say of a policy."""
     values = [[one.total for one in tree] for tree in scores]
-    return Evaluation(trees, np.array(values, dtype=np.float64), np.array([tree.task.hops for tree in trees]))
+    return Evaluation(list(trees), np.array(values, dtype=np.float64), np.array([tree.task.hops for tree in trees]))

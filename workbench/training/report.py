@@ -43,6 +43,9 @@ class Report:
     train_s: float
     value_loss: float = math.nan  # of the critic, before the update; NaN without one
     explained: float = math.nan  # share of the variance of its targets that the critic foresaw; at most 1
+    held_out: float = math.nan  # mean on the held-out tasks after the update; NaN where they were not looked at
+    held_out_low: float = math.nan  # ends of its 95 % interval over tasks
+    held_out_high: float = math.nan
     checks: tuple[Check, ...] = ()
 
     @property
@@ -65,6 +68,8 @@ class Report:
             f"searches {self.searches:.1f}  equal {self.equal_groups}/{self.groups}  "
             f"grad {self.grad_norm:.2f}  {self.seconds:.1f} s"
         )
+        if not math.isnan(self.held_out):
+            line += f"\n  held out {self.held_out:.3f} [{self.held_out_low:.3f}, {self.held_out_high:.3f}]"
         return line + "".join(f"\n  {check}" for check in self.alarms)
 
 

@@ -25,6 +25,7 @@ from workbench.training.check_update import check_update, weights_holder, weight
 from workbench.training.checkpoint import Checkpoint, load_checkpoint
 from workbench.training.driving import Driven
 from workbench.training.folds import Fold
+from workbench.training.held_out import HeldOut, Looks
 from workbench.training.interrupt import interrupt_held
 from workbench.training.model_card import model_card
 from workbench.training.obeying import LISTEN_EVERY_S, obey
@@ -84,8 +85,13 @@ class Run(Driven):
         continues: Mapping[str, Any] | None = None,
         fold: Fold | None = None,
         fold_state: Any = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         super().__init__()
+        if held_out is not None:
+            held_out.check_apart(plan.tasks)
+        self.held_out = held_out
+        self._looks = None if held_out is None else Looks(held_out, recorder)
         if fold is not None and fold_state is None:
             fold_state, plan = fold.begin(plan)
         self.fold, self._fold_state, self._planning = fold, fold_state, threading.Lock()
@@ -174,6 +180,7 @@ class Run(Driven):
                 checks=check_update(self.policy, self.weights.learner, trees, advantages, trained, version),
                 value_loss=fitted.loss,
                 explained=fitted.explained,
+                **(self._looks.told(self, number) if self._looks else {}),
                 **describe(trees, advantages.batch, trained),
             )
             self._fold(report)
@@ -224,6 +231,8 @@ class Run(Driven):
             self.checkpoint()
         if self.recorder is not None:
             self.recorder.end_run(self.name, status)
+        if self._looks is not None:
+            self._looks.end()
 
     def checkpoint(self) -> Path:
         """Save the state after the last finished update; returns the folder."""

@@ -12,6 +12,7 @@ from workbench.protocols import Environment, Policy, Recorder
 from workbench.training.branches import check_unused, folder_after, pick
 from workbench.training.checkpoint import load_checkpoint
 from workbench.training.folds import Fold
+from workbench.training.held_out import HeldOut
 from workbench.training.method import DrGRPO, Method
 from workbench.training.plan import Optimiser, Plan
 from workbench.training.run import Run
@@ -34,6 +35,7 @@ def train(
     checkpoints: str | Path | None = None,
     checkpoint_every: int = 10,
     fold: Fold | None = None,
+    held_out: HeldOut | None = None,
     **plan: Any,
 ) -> Run:
     """Prepare a run; nothing happens until it is iterated, finished or started.
@@ -48,6 +50,7 @@ def train(
         checkpoints: folder for checkpoints, which holds none yet; default the recorder's.
         checkpoint_every: updates between checkpoints (one is always made at the end); 0: only at the end.
         fold: decides after every update what the next will do: `Curriculum`, `Phases`, `EarlyStop`, or several `Folds`.
+        held_out: tasks that are looked at every few updates and not trained on: `HeldOut`.
         plan: further fields of `Plan` (end_rule, micro_batch_tokens).
 
     Raises:
@@ -78,6 +81,7 @@ def train(
         folder=folder,
         checkpoint_every=checkpoint_every,
         fold=fold,
+        held_out=held_out,
     )
 
 
@@ -93,6 +97,7 @@ def resume(
     name: str | None = None,
     checkpoint_every: int = 10,
     fold: Fold | None = None,
+    held_out: HeldOut | None = None,
 ) -> Run:
     """A new run that goes on from a checkpoint, to the same numbers as if it had never stopped.
 
@@ -103,6 +108,7 @@ def resume(
         reward: needed where the first run's was a plain function, which no checkpoint can hold.
         updates: total, counted from the first run's start; default as planned then.
         fold: the same as then.
+        held_out: as in `train`.
 
     Raises:
         SettingError: other tasks or other base weights.
@@ -129,6 +135,7 @@ def resume(
         continues={"run": state["run"], "update": state["update"]},
         fold=fold,
         fold_state=state.get("fold"),
+        held_out=held_out,
     )
     if run.base != state["base"]:
         raise SettingError(
@@ -183,6 +190,7 @@ def clone(
         continues={"run": state["run"], "update": state["update"]},
         fold=run.fold,
         fold_state=run.fold_state_of(checkpoint),
+        held_out=run.held_out,
     )
     other.restore(checkpoint)
     other.base = state["base"]
