@@ -153,6 +153,16 @@ def test_a_prompt_that_cannot_be_used_is_refused(
     assert says in capsys.readouterr().err and not (workplace / "lab").exists()
 
 
+def test_a_policy_that_was_saved_in_python_brings_its_template(workplace: Path, tmp_path: Path):
+    saved = LanguagePolicy(tiny_engine(), TEMPLATE, turn_tokens=7).save(tmp_path / "saved")
+    files = f"--tasks {workplace}/questions.jsonl --corpus {workplace}/corpus.jsonl --limit 2"
+    assert main(shlex.split(f"rollout --policy {saved} {files} --turns 1 --lab {tmp_path}/lab")) == 0
+    with open_store(tmp_path / "lab") as store:
+        steps = [step for tree in store.trees("r1") for trajectory in tree for step in trajectory.steps]
+    assert steps and max(step.own_tokens for step in steps) <= 7
+    assert steps[0].context is not None and steps[0].context.text.startswith(QUESTIONS[0])
+
+
 def test_a_model_without_habits_needs_a_template_that_fits_it(
     workplace: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str]
 ):

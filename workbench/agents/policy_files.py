@@ -16,7 +16,7 @@ from workbench.agents.transformers_engine import TransformersEngine
 from workbench.errors import CapabilityError, FormatError, SettingError
 from workbench.spec import from_spec, to_spec
 
-SETTINGS, CARD, ADAPTER = "policy.json", "README.md", "adapter_config.json"
+SETTINGS, CARD, ADAPTER = "workbench.json", "README.md", "adapter_config.json"
 
 
 def save_policy(policy: LanguagePolicy, folder: str | Path, *, merged: bool = False, card: str = "") -> Path:

@@ -43,18 +43,19 @@ class TransformersEngine:
     def load(
         cls, path: str | Path, *, device: str | None = None, dtype: torch.dtype = torch.float32, name: str | None = None
     ) -> TransformersEngine:
-        """From a folder or a hub name. A hub name needs a network, or a filled hub cache.
+        """From a folder or a hub name. A hub name (owner/model) needs a network, or a filled hub cache.
 
         Raises:
             SettingError: no model there.
         """
+        here = "/" not in str(path)  # no hub name of today: asking the hub would take a minute where there is none
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=here)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=here)
         except (OSError, ValueError) as error:
             raise SettingError(
                 f"no model could be loaded from {str(path)!r} ({str(error).splitlines()[0]}). Give a folder that "
-                "save_pretrained wrote, a hub name, or get one: workbench models get smollm2"
+                "save_pretrained wrote, a hub name (owner/model), or get one: workbench models get smollm2"
             ) from error
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model.to(device), tokenizer, name=name or Path(path).name)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.model_files import MODELS
+from workbench.agents.policy_files import SETTINGS
 from workbench.agents.templates import TagTemplate, ToolCallTemplate
 from workbench.agents.transformers_engine import TransformersEngine
 from workbench.commands.sources import DEMO_TASKS, searcher, tasks_of
@@ -85,10 +86,13 @@ def engine_of(policy: str, template: str | None) -> tuple[TransformersEngine, Ha
     folder = Path(policy)
     if folder.name in MODELS and not folder.exists():
         raise SettingError(f"no folder {policy!r} yet; get it: workbench models get {folder.name} --out {policy}")
+    saved = LanguagePolicy.load(folder) if (folder / SETTINGS).is_file() else None  # by `run.save` or `policy.save`
     habits = _read_habits(folder / HABITS_FILE)
+    if saved is not None:
+        habits = replace(habits, template=saved.template, turn_tokens=saved.turn_tokens)
     if template is not None:
         habits = replace(habits, template=_named(template, TEMPLATES))
-    return TransformersEngine.load(policy), habits
+    return TransformersEngine.load(policy) if saved is None else cast(TransformersEngine, saved.engine), habits
 
 
 def _changed(template: Any, chat: bool, instruction: str | None) -> Any:
