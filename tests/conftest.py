@@ -16,6 +16,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--team", action="store_true", help="tests/store on labs in PostgreSQL and an S3 stand-in")
+
+
 def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
     """Audit hook: a connection that leaves this machine is an error, whatever library asks for it."""
     if event == "socket.connect" and isinstance(arguments[1], tuple):

@@ -54,6 +54,9 @@ def test_the_commands_are_those_promised():
     families = {name.split()[1] for name in COMMANDS}
     running = {"demo", "rollout", "score", "train", "import", "export", "sql", "serve"}
     assert families == running | {
+        "steer",
+        "team",
+        "fill",
         "users",
         "world",
         "models",

@@ -217,7 +217,7 @@ def test_terms_and_weights_are_laid_out_apart():
     np.testing.assert_array_equal(batch.terms_RS, [[1.0, NAN, 4.0], [NAN, 1.0, 0.0]])
     assert batch.parent_S.tolist() == [-1, 0, -1]
     assert batch.tokens_S.tolist() == [2, 2, 3]
-    assert batch.step_T.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    assert batch.owner_T.tolist() == [0, 0, 1, 1, 2, 2, 2]
     assert batch.group_N.tolist() == [0, 0]
     np.testing.assert_array_equal(batch.rewards_S, [0.5, 2.0, 2.0])
     np.testing.assert_array_equal(batch.returns_N, [2.5, 2.0])

@@ -26,6 +26,7 @@ export function tilesPanel() {
         tile("Sampling", `${whole(row.sampled_per_s)} tokens/s`, past((one) => one.sampled_per_s), `training ${whole(row.trained_per_s)} tokens/s`),
         tile("Time", seconds(secondsOf(row)), timeBar(row), `rollout ${seconds(row.rollout_s)}, score ${seconds(row.score_s)}, train ${seconds(row.train_s)}`),
         tile("Gradient norm", num(row.grad_norm), past((one) => one.grad_norm), `loss ${num(row.loss)}, lr ${num(row.lr)}${known(", entropy ", row.entropy)}${known(", KL ", row.kl)}${known(", clipped ", row.clipped)}`),
+        isUnknown(row.explained) ? null : tile("Critic", num(row.explained), past((one) => one.explained), `of the variance foreseen, loss ${num(row.value_loss)}`),
       );
     },
   };

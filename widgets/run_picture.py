@@ -19,6 +19,7 @@ NUMBERS = {  # what a row holds, and how a person calls it
     "equal_groups": "groups of equal return",
     "sampled_per_s": "tokens sampled a second",
     "grad_norm": "gradient norm",
+    "explained": "share that the critic foresaw",
 }
 Line = tuple[str, list[float | None]]
 

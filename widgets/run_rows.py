@@ -22,6 +22,7 @@ AnyPlan = Plan | Mapping[str, Any]
 AS_THEY_ARE = (
     *("update", "run", "mean_return", "parts", "rollouts", "ends", "searches", "equal_groups", "groups"),
     *("loss", "grad_norm", "clipped", "kl", "entropy", "lr", "rollout_s", "score_s", "train_s"),
+    *("value_loss", "explained"),
 )
 
 

@@ -19,13 +19,14 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named Placed Product "
-    "ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
+    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
-    "workbench.credit": "BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
+    "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report retrieval_metrics term_report wilson_interval",
+    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
+    "wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
@@ -35,13 +36,16 @@ _NAMES = {
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.rollout": "rollout",
+    "workbench.training.critic": "Critic",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",
-    "workbench.training.method": "DAPO GRPO RLOO DrGRPO Method",
+    "workbench.training.method": "DAPO GRPO GSPO PPO RLOO DrGRPO Method ReinforcePP",
     "workbench.training.plan": "Optimiser Plan",
+    "workbench.training.preferences": "dpo",
     "workbench.training.run": "Run",
     "workbench.training.sft": "sft",
-    "workbench.training.train": "resume train",
+    "workbench.training.train": "clone resume train",
     "workbench.embedded": "demo",
     "workbench.handing_on": "write_dpo write_prm write_sft",
     "workbench.rescoring": "rescore",

@@ -38,10 +38,8 @@ class FlatBatch:
     in_gradient_N: np.ndarray  # bool: is trained on
     discount_S: np.ndarray  # float64: weight of everything after the step, seen from the step
     values_S: np.ndarray  # float64, V before the step, NaN unknown
-    step_T: np.ndarray | None = None  # int64, step of each own token
+    values_T: np.ndarray | None = None  # float64, V before each own token, NaN unknown
     token_terms_RT: np.ndarray | None = None  # float64, token-level raw terms, NaN unscored
-    logp_T: np.ndarray | None = None
-    reference_logp_T: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         steps, trajectories, terms = len(self.parent_S), len(self.leaf_N), len(self.weights_R)
@@ -56,9 +54,22 @@ class FlatBatch:
             "in_baseline_N": (trajectories,),
             "in_gradient_N": (trajectories,),
         }
+        own = int(self.tokens_S.sum())
+        wanted |= {"values_T": (own,)} if self.values_T is not None else {}
+        wanted |= {"token_terms_RT": (terms, own)} if self.token_terms_RT is not None else {}
         for name, shape in wanted.items():
             if getattr(self, name).shape != shape:
                 raise ShapeError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
+
+    @cached_property
+    def owner_T(self) -> np.ndarray:
+        """int64 [T]: step of each own token."""
+        return np.repeat(np.arange(len(self.tokens_S)), self.tokens_S)
+
+    @cached_property
+    def first_token_S(self) -> np.ndarray:
+        """int64 [S]: where the step's own tokens begin among all of them [T]."""
+        return np.cumsum(self.tokens_S) - self.tokens_S
 
     @cached_property
     def depth_S(self) -> np.ndarray:
@@ -91,15 +102,21 @@ class FlatBatch:
         return combined_status(self.status_RS)
 
     @cached_property
+    def token_rewards_T(self) -> np.ndarray:
+        """float64 [T]: weighted sum of the token-level terms; 0 where not scored."""
+        if self.token_terms_RT is None:
+            return np.zeros(len(self.owner_T))
+        return self.weights_R @ np.nan_to_num(self.token_terms_RT)
+
+    @cached_property
     def rewards_S(self) -> np.ndarray:
         """float64 [S]: weighted sum of the terms, token-level terms included; NaN where not scored or missing."""
         sums_S = self.weights_R @ np.nan_to_num(self.terms_RS)
         scored_S = self.status_S == Status.SCORED
-        if self.token_terms_RT is not None and self.step_T is not None:
-            token_sums_T = self.weights_R @ np.nan_to_num(self.token_terms_RT)
-            sums_S = sums_S + np.bincount(self.step_T, token_sums_T, minlength=len(sums_S))
+        if self.token_terms_RT is not None:
+            sums_S = sums_S + np.bincount(self.owner_T, self.token_rewards_T, minlength=len(sums_S))
             touched_T = ~np.isnan(self.token_terms_RT).all(axis=0)
-            touched_S = np.bincount(self.step_T, touched_T, minlength=len(sums_S)) > 0
+            touched_S = np.bincount(self.owner_T, touched_T, minlength=len(sums_S)) > 0
             scored_S = (scored_S | touched_S) & (self.status_S != Status.MISSING)
         return np.where(scored_S, sums_S, np.nan)
 
@@ -156,13 +173,17 @@ class FlatBatch:
 class Advantages:
     """What credit gives: an advantage per step [S] of `batch`, optionally one per own token [T].
 
-    `equal_groups` counts the groups whose returns were all equal: they teach nothing.
+    `siblings`: rollouts were compared with those of their group; `equal_groups` then counts the groups whose returns
+    were all equal: they teach nothing. `targets_T` is what a critic should have said before each own token [reward
+    units]; NaN where it learns nothing.
     """
 
     batch: FlatBatch
     values_S: np.ndarray
     values_T: np.ndarray | None = None
     equal_groups: int = 0
+    siblings: bool = True
+    targets_T: np.ndarray | None = None
 
     def by_trajectory(self) -> list[np.ndarray]:
         """One array [S] a trajectory, in the order of the trees."""
@@ -222,7 +243,6 @@ def flat_batch(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> Fla
         in_gradient_N=counted_N.copy(),
         discount_S=np.ones(len(parents)),
         values_S=np.full(len(parents), np.nan),
-        step_T=np.repeat(np.arange(len(parents)), token_counts),
         token_terms_RT=token_terms_RT,
     )
 

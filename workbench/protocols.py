@@ -264,3 +264,29 @@ class Recorder(Protocol):
     def record_report(self, report: Json, *, run: str, update: int) -> None: ...
 
     def end_run(self, run: str, status: str) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What somebody asks of a run from elsewhere: pause, resume, stop, roll back (told `update`), or change (told
+    fields of its plan, or `weights` of its reward by term)."""
+
+    id: str
+    run: str
+    what: str
+    who: str
+    told: Json
+    trouble: str = ""  # why what was told cannot be had here
+
+
+@runtime_checkable
+class Steering(Protocol):
+    """A recorder that brings requests from other processes. A store does."""
+
+    def requests(self, runs: Sequence[str]) -> list[Request]:
+        """Those of these runs that nobody has answered, the oldest first; one just answered may come once more."""
+        ...
+
+    def answer(self, request: Request, says: str) -> None:
+        """What came of it, in a sentence."""
+        ...

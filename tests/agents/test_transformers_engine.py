@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_model import tiny_engine
+from workbench.agents.transformers_engine import TransformersEngine
 from workbench.errors import SettingError
 
 STOP = ("</search>", "</answer>")
@@ -13,12 +14,12 @@ def ids(engine, text):
     return np.array(engine.tokenizer.encode(text, add_special_tokens=False), np.int32)
 
 
-def generate(engine, prompts, keys=(), seeds=None, max_tokens=10, temperature=1.0):
+def generate(engine, prompts, keys=(), seeds=None, max_tokens=10, temperature=1.0, stop=STOP):
     return engine.generate(
         prompts,
         max_tokens=max_tokens,
         temperature=temperature,
-        stop=STOP,
+        stop=stop,
         seeds=seeds or range(len(prompts)),
         keys=keys,
     )
@@ -109,7 +110,51 @@ def test_the_samples_follow_the_distribution(engine):
 def test_a_wrong_setting_and_a_missing_model_say_so(engine):
     with pytest.raises(SettingError, match="max_tokens >= 1, got 1.0 and 0"):
         generate(engine, [ids(engine, "a")], max_tokens=0)
-    from workbench.agents.transformers_engine import TransformersEngine
-
     with pytest.raises(SettingError, match="workbench models get"):
         TransformersEngine.load("no/such/folder/here")
+
+
+class Counting(TransformersEngine):
+    """Remembers how many rows and columns each forward pass was fed."""
+
+    def _forward(self, cache, ids_BT, own_BT):
+        self.fed = [*getattr(self, "fed", []), tuple(ids_BT.shape)]
+        return super()._forward(cache, ids_BT, own_BT)
+
+
+def test_rows_that_are_done_are_fed_no_more_and_go_on_in_the_next_turn_as_if_they_had_been():
+    plain = tiny_engine()
+    engine = Counting(plain.model, plain.tokenizer)
+    stop = list("abcdefghijklmnopqrstuvwxyz")  # some rows stop early, others late
+    histories = {str(n): ids(engine, f"question {n}") for n in range(12)}
+    for turn in range(3):
+        engine.fed = []
+        seeds = [100 * turn + n for n in range(len(histories))]
+        prompts = list(histories.values())
+        found = generate(engine, prompts, keys=list(histories), seeds=seeds, max_tokens=24, stop=stop)
+        lengths = [len(one.ids_T) for one in found]
+        decoded = sum(rows for rows, columns in engine.fed if columns == 1)
+        assert sum(lengths) - len(found) <= decoded < 0.8 * len(found) * (max(lengths) - 1)
+        for prompt, one in zip(prompts, found, strict=True):
+            np.testing.assert_allclose(one.logprobs_T, engine.score([prompt], [one.ids_T])[0], atol=3e-5)
+        said = zip(histories, prompts, found, strict=True)
+        histories = {key: np.concatenate([p, one.ids_T, ids(engine, " seen ")]) for key, p, one in said}
+        histories.pop(str(turn))  # a conversation ends, the others change places
+        histories = dict(reversed(histories.items()))
+        assert engine._cache.holds(list(histories), list(histories.values()))
+
+
+def test_equal_prompts_are_read_once():
+    plain = tiny_engine()
+    engine = Counting(plain.model, plain.tokenizer)
+    prompts = [ids(engine, text) for text in ("alpha", "alpha", "be", "alpha", "be")]
+    found = generate(engine, prompts, keys=list("vwxyz"), seeds=list(range(5)))
+    assert engine.fed[0] == (2, 5)
+    alone = [generate(plain, [prompt], seeds=[seed])[0] for seed, prompt in enumerate(prompts)]
+    assert [g.ids_T.tolist() for g in found] == [g.ids_T.tolist() for g in alone]
+    more = [np.concatenate([p, g.ids_T, ids(engine, "and")]) for p, g in zip(prompts, found, strict=True)]
+    engine.fed = []
+    again = generate(engine, more, keys=list("vwxyz"), seeds=list(range(5)))
+    assert engine.fed[0][1] < 10  # the cache of the first turn was used
+    for prompt, one in zip(more, again, strict=True):
+        np.testing.assert_allclose(one.logprobs_T, engine.score([prompt], [one.ids_T])[0], atol=3e-5)

@@ -8,6 +8,7 @@ process finds it in a question that it asks over and over. Then writers are kill
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from tests.bench.bench_store import GROUPS, made_scores, made_tree
+from tests.store.servers import Servers, started
 from tests.store.test_processes import check_killed
 from tests.store.writing import tree_number
-from workbench.store import open_store
+from workbench.store import join_team, open_store
 
 COUNTS = (1, 2, 8)
 SEEN = "select label::varchar as label from labels"
@@ -114,9 +116,15 @@ class Child:
         return made
 
 
-def crowd(folder: Path, writers: int, labels: int) -> None:
+def new_lab(folder: Path, servers: Servers | None) -> str:
+    """A lab's folder, made."""
+    if servers is not None:
+        join_team(folder, **servers.settings(servers.new_schema()))
+    return str(folder)
+
+
+def crowd(lab: str, writers: int, labels: int) -> None:
     """Writers, one that records updates, one that watches and two that ask."""
-    lab = str(folder / f"lab{writers}")
     with open_store(lab) as store:
         store.start_run({}, name="bench")
         store.record_trees([tree_number(0)], run="bench")
@@ -145,15 +153,14 @@ def row(name: str, seconds: list[float]) -> None:
     print(f"{name:48}p50 {p50:>8.1f} ms   p99 {p99:>8.1f} ms   worst {worst:>8.1f} ms")
 
 
-def kill_writers(folder: Path, kills: int) -> None:
-    lab = folder / "killed"
+def kill_writers(lab: str, kills: int) -> None:
     with open_store(lab) as store:
         store.start_run({}, name="killed")
-    command = [sys.executable, "-m", "tests.store.killing", str(lab), "killed", str(kills), "1"]
+    command = [sys.executable, "-m", "tests.store.killing", lab, "killed", str(kills), "1"]
     begun = time.perf_counter()
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     seconds = time.perf_counter() - begun
-    check_killed(lab, "killed", lines)
+    check_killed(Path(lab), "killed", lines)
     trees = sum(line.startswith("tree") for line in lines)
     print(f"{kills} kills in {seconds:.0f} s: {trees} trees and {len(lines) - trees} labels acknowledged,")
     print("  none lost, none twice, and the lab opened every time")
@@ -164,12 +171,15 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=200, help="of each writer")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--writers", type=int, nargs="*", default=COUNTS)
+    parser.add_argument("--team", action="store_true", help="in PostgreSQL and an S3 stand-in")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        servers = stack.enter_context(started(fsync=True)) if given.team else None
         for writers in given.writers:
-            crowd(Path(folder), writers, given.labels)
+            crowd(new_lab(folder / f"lab{writers}", servers), writers, given.labels)
         if given.kills:
-            kill_writers(Path(folder), given.kills)
+            kill_writers(new_lab(folder / "killed", servers), given.kills)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from tests.builders import a_batch, a_trajectory, a_tree
 from workbench.batch import flat_batch
 from workbench.credit import (
+    GAE,
     BatchBaseline,
     GroupAdvantage,
     LeaveOneOut,
@@ -308,7 +309,15 @@ CREDITS = (
     LeaveOneOut(),
     BatchBaseline(),
     BatchBaseline(baseline="step", scale="std", returns="total", per="trajectory", eps=0.1),
+    GAE(),
 )
+
+
+def a_valued_batch(*groups, **settings):
+    """A batch in which every token is expected to bring 0.1, the next one 0.2, and so on."""
+    batch = a_batch(*groups, **settings)
+    values_T = 0.1 * np.arange(1, len(batch.owner_T) + 1)
+    return replace(batch, values_T=values_T, values_S=values_T[batch.first_token_S])
 
 
 def test_every_credit_of_the_room_is_tried_here():
@@ -318,7 +327,7 @@ def test_every_credit_of_the_room_is_tried_here():
 
 @pytest.mark.parametrize("credit", CREDITS, ids=repr)
 def test_a_credit_is_stored_does_not_change_its_batch_and_repeats_itself(credit):
-    batch = a_batch([[1, 0], [0, 0.5], [1]], [[0.3], [0.3]], ends={"0.2": End.FAILED})
+    batch = a_valued_batch([[1, 0], [0, 0.5], [1]], [[0.3], [0.3]], ends={"0.2": End.FAILED})
     before = batch.terms_RS.copy()
     first = credit(batch)
     assert loads(dumps(credit)) == credit
@@ -342,6 +351,10 @@ def test_a_credit_is_stored_does_not_change_its_batch_and_repeats_itself(credit)
         (BatchBaseline, "returns", "discounted"),
         (BatchBaseline, "per", "group"),
         (BatchBaseline, "eps", -1.0),
+        (GAE, "gamma", 0.0),
+        (GAE, "lam", 1.5),
+        (GAE, "per", "turn"),
+        (GAE, "eps", -1.0),
     ],
 )
 def test_settings_outside_what_is_allowed_are_refused(cls, name, value):
@@ -362,9 +375,14 @@ def test_settings_outside_what_is_allowed_are_refused(cls, name, value):
         (BatchBaseline(scale="std"), "returns", "total"),
         (BatchBaseline(scale="std"), "per", "trajectory"),
         (BatchBaseline(scale="std"), "eps", 0.1),
+        (GAE(), "gamma", 0.5),
+        (GAE(), "lam", 0.5),
+        (GAE(), "per", "step"),
+        (GAE(), "whiten", False),
+        (GAE(), "eps", 0.1),
     ],
 )
 def test_every_setting_has_an_effect(credit, name, value):
-    batch = a_batch([[1, 0.2], [0, 0.5], [0.4]], [[0.3]])
+    batch = a_valued_batch([[1, 0.2], [0, 0.5], [0.4]], [[0.3]], tokens=2)
     changed = replace(credit, **{name: value})(batch).values_S
     assert not np.array_equal(changed, credit(batch).values_S)

@@ -23,6 +23,7 @@ from workbench.rewards import (
     FormatTable,
     Gate,
     Named,
+    OverLong,
     Placed,
     Product,
     ReduceSteps,
@@ -148,6 +149,9 @@ CASES: dict[type[Reward], Case] = {
         RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
     SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
+    OverLong: Case(
+        OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
+    ),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
         {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from workbench.trajectory import Call, End, Step, SubQuestion, Trajectory, Tree
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("asking") / "lab") as store:
+def store(new_lab: Callable[[], Path]) -> Iterator[Store]:
+    with open_store(new_lab()) as store:
         yield store
 
 
@@ -345,3 +346,16 @@ def test_a_variable_is_not_a_table(store: Store):
 def test_what_duckdb_refuses_is_told_in_its_words(store: Store, query: str):
     with pytest.raises(StoreError, match="Error"):
         store.sql(query)
+
+
+@pytest.mark.embedded("about what lies in the folder")
+def test_no_lab_is_made_among_other_files(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(StoreError, match=r"is no lab, and holds other things \(thesis.tex\); give a folder of its own"):
+        open_store(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "thesis.tex"]
+    hidden = tmp_path / "own"
+    hidden.mkdir()
+    (hidden / ".gitignore").write_text("*")
+    open_store(hidden).close()

@@ -16,6 +16,8 @@ from tests.bench.size_pandas import Frames, in_pandas
 from tests.bench.size_questions import QUESTIONS, Asked, difference, jsonl, ours, parameters, plain_parquet, told_by
 from workbench.store import Store, open_store
 
+pytestmark = pytest.mark.embedded("copies its files")
+
 SIZE = Size(4 * GROUP * GROUPS, runs=2, page_words=8, thought_words=12)  # two updates a run, 3,800 steps
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -26,9 +26,9 @@ COPIED = [relation for relation in RELATIONS if relation.name not in BOOKKEEPING
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(new_lab: Callable[[], Path]) -> Iterator[Store]:
     """Two runs with something in every table: tokens, shared steps, token scores, an edit, labels, a plan, a report."""
-    with open_store(tmp_path_factory.mktemp("copying") / "lab") as store:
+    with open_store(new_lab()) as store:
         for name in ("r1", "r2"):
             run = store.start_run({"kind": "test"}, name=name)
             task = a_task(f"task of {name}")

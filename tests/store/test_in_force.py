@@ -163,6 +163,7 @@ def test_an_edit_of_an_older_version_counts_again_when_that_version_does(lab: Pa
         assert store.sql("select value, missing from returns").to_numpy().tolist() == [[1.0, 0]]
 
 
+@pytest.mark.embedded("looks at its files of rows")
 def test_tidying_leaves_the_files_that_someone_may_be_reading(lab: Path):
     with open_store(lab) as store:
         run = store.start_run({})

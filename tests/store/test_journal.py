@@ -331,6 +331,7 @@ def test_a_journal_that_cannot_be_written_is_an_error_and_the_store_goes_on_once
         assert [tree.id for tree in store.trees(run)] == ["tree-0"]
 
 
+@pytest.mark.embedded("rows are written to the folder")
 def test_a_lab_that_cannot_be_written_says_so(lab: Path):
     with open_store(lab) as store:
         store.record_trees([tree_number(0)], run=store.start_run({}))
@@ -383,6 +384,7 @@ with open_store(lab) as store:
 """
 
 
+@pytest.mark.embedded("rows are written to the folder")
 def test_a_full_disk_loses_nothing_that_was_acknowledged(lab: Path, tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -25,6 +25,8 @@ from workbench.scores import Scores
 from workbench.store import Store, mending, open_store
 from workbench.trajectory import Tree
 
+pytestmark = pytest.mark.embedded("harms its files")
+
 RUNS = ("one", "two")
 
 
@@ -346,6 +348,7 @@ def asking_of_a_run() -> list[str]:
 GIVEN: dict[str, Any] = {
     **{"tree": "one-1", "trajectory": "t1", "part": "reward", "new": 1.0, "why": "", "name": "x", "value": 1.0},
     **{"trees": [], "scores": [], "plan": "{}", "report": {}, "status": "finished", "update": 0, "id": "one-1"},
+    "what": "pause",
 }
 
 

@@ -27,6 +27,8 @@ from workbench.store.schema import VERSION
 from workbench.store.scoring import score_rows
 from workbench.trajectory import Tree
 
+pytestmark = pytest.mark.embedded("starts from a SQLite catalog")
+
 SCHEMA_ONE = Path(__file__).with_name("schema_one.sql")
 TREES = [
     a_tree(*(a_trajectory(["p1"], answer=f"{n}", id=f"{n}.{g}", tokens=4) for g in range(2)), id=f"tree-{n}")
@@ -65,6 +67,12 @@ def made_by_the_first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lab = tmp_path_factory.mktemp("first") / "lab"
     lab.mkdir()
     (lab / "write.lock").touch()
+    make_first(lab)
+    return lab
+
+
+def make_first(lab: Path) -> None:
+    """Fill an empty lake as the first workbench did."""
     with contextlib.closing(lake.connect(lab, read_only=False)) as connection:
         for statement in statements(SCHEMA_ONE.read_text()):
             connection.execute(statement)
@@ -76,7 +84,6 @@ def made_by_the_first(tmp_path_factory: pytest.TempPathFactory) -> Path:
             connection.register("incoming", table)
             connection.execute(f"insert into {name} by name select * from incoming")
             connection.unregister("incoming")
-    return lab
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from tests.store.writing import tree_number
 from workbench.errors import StoreBusy, StoreError
 from workbench.scores import Scores
 from workbench.store import Store, lake, open_store
+from workbench.store.extensions import extension_file
 from workbench.store.overlay import laid_over
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,10 +56,7 @@ def holds_once(lab: Path, run: str, numbers: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize(("writers", "commits"), [(4, 5), pytest.param(8, 15, marks=pytest.mark.slow)])
-def test_many_writers_and_readers_lose_nothing_double_nothing_and_see_no_error(
-    tmp_path: Path, writers: int, commits: int
-):
-    lab = tmp_path / "lab"
+def test_many_writers_and_readers_lose_nothing_double_nothing_and_see_no_error(lab: Path, writers: int, commits: int):
     with open_store(lab) as store:
         run = store.start_run({}, name="shared")
         many = [tree_number(n) for n in range(10**6, 10**6 + 200)]
@@ -223,6 +221,7 @@ def test_a_run_that_cannot_be_started_in_time_is_not_started_later(lab: Path):
         assert store.start_run({}) == "r1"
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_a_failed_commit_is_told_and_made_good_later(lab: Path):
     with open_store(lab) as store:
         run = store.start_run({})
@@ -241,6 +240,7 @@ def test_a_failed_commit_is_told_and_made_good_later(lab: Path):
         assert len(store.trees(run)) == 2
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_a_failed_commit_that_nobody_waits_for_is_a_warning_at_a_later_call(lab: Path):
     with open_store(lab) as store:
         run = store.start_run({})
@@ -259,6 +259,7 @@ def test_a_failed_commit_that_nobody_waits_for_is_a_warning_at_a_later_call(lab:
         assert store.reports(run)["update"].tolist() == list(range(update + 1))
 
 
+@pytest.mark.embedded("puts something in the way of its files")
 def test_rows_that_cannot_be_written_at_exit_are_told_of_and_come_in_at_the_next_open(lab: Path):
     code = f"""
 import pathlib, shutil
@@ -327,4 +328,4 @@ def test_a_corrupt_catalog_is_told(tmp_path: Path):
 
 def test_a_missing_extension_says_what_to_install():
     with pytest.raises(ImportError, match=r"needs the package duckdb-extension-nonesuch; run: pip install duckdb-ext"):
-        lake._extension_file("nonesuch")
+        extension_file("nonesuch")

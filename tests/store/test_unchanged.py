@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ quick_example = settings(max_examples=150, deadline=None, suppress_health_check=
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(tmp_path_factory.mktemp("unchanged") / "lab") as store:
+def store(new_lab: Callable[[], Path]) -> Iterator[Store]:
+    with open_store(new_lab()) as store:
         yield store
 
 

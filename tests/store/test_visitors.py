@@ -21,6 +21,8 @@ from workbench.store.allowed import check
 from workbench.store.visitor_process import connect
 from workbench.store.visitors import Answer, Limits, Visitors
 
+pytestmark = pytest.mark.embedded("attacks its files")
+
 CANARY = "canary-5f0c1d"
 
 SMALL = Limits(rows=50, bytes=2**20, seconds=1.5, memory=64 * 2**20, at_once=2)

@@ -32,6 +32,28 @@ def test_estimators_agree_with_the_exact_kl_on_a_five_token_softmax():
         torch.testing.assert_close((p * kl_estimate(p.log(), q.log(), estimator)).sum(), exact)
 
 
+def test_what_each_estimator_pulls_towards_on_a_five_token_softmax():
+    # expected gradients over the policy: k2 that of KL(p || q), k3 that of KL(q || p), k1 none at all
+    logits = tensor(0.1, 0.3, -0.2, 0.8, 0.0).requires_grad_()
+    logq = tensor(0.0, 0.5, 0.1, 0.2, -0.4).log_softmax(0)
+
+    def gradient(of):
+        (found,) = torch.autograd.grad(of(logits.log_softmax(0)), logits)
+        return found
+
+    def as_loss(estimator):
+        return gradient(lambda logp: (logp.detach().exp() * kl_estimate(logp, logq, estimator)).sum())
+
+    reverse = gradient(lambda logp: (logp.exp() * (logp - logq)).sum())
+    forward = gradient(lambda logp: (logq.exp() * (logq - logp)).sum())
+    torch.testing.assert_close(as_loss("k1"), tensor(0, 0, 0, 0, 0), atol=1e-7, rtol=0)
+    torch.testing.assert_close(as_loss("k2"), reverse)
+    torch.testing.assert_close(as_loss("k3"), forward)
+    # k1 taken off the reward is the true gradient again: it weighs the token's own gradient, and carries none
+    paid = gradient(lambda logp: (logp.detach().exp() * kl_estimate(logp, logq, "k1").detach() * logp).sum())
+    torch.testing.assert_close(paid, reverse)
+
+
 def loss_of(settings, logp, before, advantages, sampler=None, weights=None, **more):
     logp_T = tensor(*logp).requires_grad_()
     before_T = tensor(*before)
@@ -74,6 +96,15 @@ def test_importance_weights_are_truncated_and_carry_no_gradient():
     assert off.loss.item() == pytest.approx(-1.0)
 
 
+def test_tokens_that_the_sampler_saw_otherwise_can_be_left_out():
+    # ratios e^1, e^-1 and e^0.5; beyond 2 and 1/2 they count nothing
+    settings = PolicyLoss(importance_cap=2.0, beyond_cap="mask")
+    zeros = (0.0, 0.0, 0.0)
+    terms, grad_T = loss_of(settings, zeros, zeros, (1.0, 1.0, 1.0), sampler=(-1.0, 1.0, -0.5))
+    assert terms.loss.item() == pytest.approx(-np.exp(0.5))
+    np.testing.assert_allclose(grad_T, [0.0, 0.0, -np.exp(0.5)])
+
+
 @pytest.mark.parametrize(
     ("divide_by", "expected"),
     [
@@ -103,3 +134,23 @@ def test_an_entropy_bonus_lowers_the_loss():
     settings = PolicyLoss(entropy=0.1)
     terms, _ = loss_of(settings, (-1.0,), (-1.0,), (0.0,), entropy_T=tensor(2.0))
     assert terms.loss.item() == pytest.approx(-0.2) and terms.entropy == 2.0
+
+
+def test_one_ratio_a_trajectory_by_hand():
+    # two trajectories: token ratios e^0.2, e^0.4 and e^-0.1; of the whole e^0.3 and e^-0.1
+    settings = PolicyLoss(ratio="sequence", divide_by="sequences", importance_cap=None)
+    numbers = torch.tensor([7, 9, 7])
+    weights = settings.weights(numbers.numpy())
+    told = {"weights": tuple(weights), "trajectory_T": numbers}
+    terms, grad_T = loss_of(settings, (0.2, -0.1, 0.4), (0.0, 0.0, 0.0), (1.0, -1.0, 1.0), **told)
+    # the first is held at 1.2, the second is free: -(1.2 - e^-0.1) / 2
+    assert terms.loss.item() == pytest.approx(-(1.2 - np.exp(-0.1)) / 2)
+    np.testing.assert_allclose(grad_T, [0.0, np.exp(-0.1) / 2, 0.0])
+    free, grad_T = loss_of(
+        PolicyLoss(ratio="sequence", clip_high=1.0, divide_by="sequences", importance_cap=None),
+        *((0.2, -0.1, 0.4), (0.0, 0.0, 0.0), (1.0, -1.0, 1.0)),
+        **told,
+    )
+    # GSPO eq. 10: every token of a trajectory has the same gradient, its ratio over its length
+    np.testing.assert_allclose(grad_T, [np.exp(0.3) / 4, np.exp(-0.1) / 2, np.exp(0.3) / 4] * np.array([-1, 1, -1]))
+    assert free.loss.item() == pytest.approx(-(np.exp(0.3) - np.exp(-0.1)) / 2)

@@ -9,8 +9,9 @@ import torch
 
 from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 from workbench.errors import CapabilityError, FormatError, SettingError, TrainingError
+from workbench.training.critic import Critic
 from workbench.training.losses import KL, PolicyLoss
-from workbench.training.method import DAPO, GRPO, METHODS, RLOO, DrGRPO
+from workbench.training.method import DAPO, GRPO, GSPO, METHODS, PPO, RLOO, DrGRPO, ReinforcePP
 from workbench.training.plan import Optimiser
 from workbench.training.run import tasks_of_update
 from workbench.training.train import resume, train
@@ -29,10 +30,14 @@ def speech_run(updates, policy=None, **settings):
 
 
 def weights(run):
-    return torch.cat([tensor.flatten() for tensor in run.learner.state().values()])
+    return torch.cat([tensor.flatten() for tensor in run.weights.learner.state().values()])
 
 
-@pytest.mark.parametrize("method", [DrGRPO(), GRPO(kl=0.0), DAPO(8), RLOO()], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method",
+    [DrGRPO(), GRPO(kl=0.0), DAPO(8), RLOO(), GSPO(), ReinforcePP(8), PPO(8, critic=Critic(lr=0.05))],
+    ids=lambda m: m.name,
+)
 def test_a_table_learns_the_right_answer(method):
     run = table_run(60, method=method, optimiser=Optimiser(0.1))
     reports = run.finish(show=False)
@@ -182,13 +187,13 @@ def test_ctrl_c_in_an_update_keeps_it_whole():
     import signal
 
     run = table_run(5)
-    inner = run._train
+    inner = run.weights.learn
 
     def train_and_interrupt(*args):
         signal.raise_signal(signal.SIGINT)  # Ctrl-C just before the optimiser's step
         return inner(*args)
 
-    run._train = train_and_interrupt
+    run.weights.learn = train_and_interrupt
     with pytest.raises(KeyboardInterrupt):
         next(iter(run))
     assert run.update == 1 and len(run.reports) == 1 and run.policy.weights_version == 1

@@ -34,7 +34,7 @@ def speech_run(updates, **settings):
 
 
 def weights(run):
-    return torch.cat([tensor.flatten() for tensor in run.learner.state().values()])
+    return torch.cat([tensor.flatten() for tensor in run.weights.learner.state().values()])
 
 
 def held_at(run, update):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,19 @@ def test_the_gradient_is_the_same_whatever_the_micro_batch(drawn, divide_by):
     assert whole.abs().max() > 0
     for micro in (1, 100, 300):
         torch.testing.assert_close(gradients(policy, rows, loss, micro), whole, atol=1e-6, rtol=1e-4)
+
+
+def test_rows_of_a_trajectory_stay_together_where_its_ratio_is_one_number(drawn):
+    policy, trees, advantages = drawn
+    rows = training_rows(trees, advantages)
+    halves = [replace(row, number=row.number // 2) for row in rows]  # as if each pair were two segments of one
+    for micro in (1, 300):
+        batches = micro_batches(halves, micro, whole=True)
+        assert sorted(row.number for batch in batches for row in batch) == sorted(row.number for row in halves)
+        assert all(len({row.number for row in batch}) * 2 == len(batch) for batch in batches)
+    loss = PolicyLoss(ratio="sequence", divide_by="sequences")
+    whole = gradients(policy, halves, loss, 10**9)
+    torch.testing.assert_close(gradients(policy, halves, loss, 1), whole, atol=1e-6, rtol=1e-4)
 
 
 def test_the_gradient_is_that_of_the_formula(drawn):

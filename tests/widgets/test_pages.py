@@ -301,7 +301,7 @@ def test_one_training_runs_at_a_time_and_its_starter_alone_steers_it(store: Stor
         ({"updates": True}, "got True"),
         ({"seed": 1.5}, "seed is a whole number from 0"),
         ({"group_size": "8"}, "group size is a whole number from 2 to 64, got '8'"),
-        ({"method": "PPO"}, "no method 'PPO'; known: DAPO"),
+        ({"method": "TRPO"}, "no method 'TRPO'; known: DAPO"),
         ({"reward": "ExactMach()"}, "no reward 'ExactMach'.*Did you mean 'ExactMatch'"),
         ({"reward": "__import__('os')"}, "no reward '__import__'"),
     ],

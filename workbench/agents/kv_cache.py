@@ -44,6 +44,27 @@ class GrowingLayer(DynamicLayer):
         self.length = columns_BL.shape[1]
         self.keys, self.values = self.buffers
 
+    def repeat(self, rows_B: torch.Tensor) -> None:
+        """Put these rows, some of them several times, in the place of what is held."""
+        self.buffers = [buffer[..., : self.length, :].index_select(0, rows_B) for buffer in self.buffers]
+        self.keys, self.values = self.buffers
+
+    def narrow(self, rows_B: torch.Tensor) -> None:
+        """Go on with these rows alone; `widen` brings the others back."""
+        self.aside = (self.buffers, self.length)
+        self.repeat(rows_B)
+
+    def widen(self, rows_B: torch.Tensor) -> None:
+        """Bring back the rows that `narrow` put aside; what was added since belongs to `rows_B`."""
+        added, (whole, before) = self.buffers, self.aside
+        if self.length > whole[0].shape[-2]:
+            whole = [_grown(buffer, before, self.length) for buffer in whole]
+        for buffer, some in zip(whole, added, strict=True):
+            buffer[..., before : self.length, :] = 0  # what is masked must still be a number
+            buffer[rows_B, :, before : self.length] = some[..., before : self.length, :]
+        self.buffers = whole
+        self.keys, self.values = (buffer[..., : self.length, :] for buffer in whole)
+
 
 def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:
     larger = buffer.new_empty(*buffer.shape[:-2], capacity, buffer.shape[-1])
@@ -60,6 +81,7 @@ class TurnCache:
         self.keys: list[str] = []
         self.read: list[np.ndarray] = []  # ids in the cache, per row
         self.marked_BL: torch.Tensor | None = None  # bool [B, L]: columns that belong to the row
+        self._aside: tuple[torch.Tensor, torch.Tensor] | None = None  # the rows that go on, and the marks of all
 
     def holds(self, keys: Sequence[str], prompts: Sequence[np.ndarray]) -> bool:
         """True where every conversation is here and goes on from what was read."""
@@ -83,6 +105,35 @@ class TurnCache:
             self.marked_BL = marked_BL.gather(1, columns_BL)
         self.read = [self.read[row] for row in order]
         self.keys = list(keys)
+
+    def repeat(self, rows: Sequence[int]) -> None:
+        """Put these rows, some of them several times, in the place of what is held."""
+        assert self.marked_BL is not None
+        rows_B = torch.tensor(rows, device=self.marked_BL.device)
+        for layer in self.past.layers:
+            layer.repeat(rows_B)
+        self.marked_BL = self.marked_BL[rows_B]
+
+    def narrow(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, until `widen`. Narrowed again, the rows are still those of the whole."""
+        self.widen()
+        assert self.marked_BL is not None
+        self._aside = (torch.tensor(rows, device=self.marked_BL.device), self.marked_BL)
+        for layer in self.past.layers:
+            layer.narrow(self._aside[0])
+        self.marked_BL = self.marked_BL[self._aside[0]]
+
+    def widen(self) -> None:
+        """Bring all rows back. Columns that were added meanwhile belong to the rows that went on."""
+        if self._aside is None:
+            return
+        (rows_B, whole_BL), some_BL, self._aside = self._aside, self.marked_BL, None
+        assert some_BL is not None
+        for layer in self.past.layers:
+            layer.widen(rows_B)
+        added_BL = whole_BL.new_zeros(len(whole_BL), some_BL.shape[1] - whole_BL.shape[1])
+        added_BL[rows_B] = some_BL[:, whole_BL.shape[1] :]
+        self.marked_BL = torch.cat([whole_BL, added_BL], dim=1)
 
     def mark(self, block_BT: torch.Tensor) -> None:
         """Append a block of columns; True where the row owns the column."""

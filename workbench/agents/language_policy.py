@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,19 @@ class LanguagePolicy:
     def at(self, temperature: float) -> LanguagePolicy:
         """The same policy at another temperature."""
         return replace(self, temperature=temperature)
+
+    def save(self, folder: str | Path, *, merged: bool = False, card: str = "") -> Path:
+        """Write weights, tokenizer and settings to a new folder, see `workbench.agents.policy_files.save_policy`."""
+        from workbench.agents.policy_files import save_policy
+
+        return save_policy(self, folder, merged=merged, card=card)
+
+    @staticmethod
+    def load(folder: str | Path, *, base: Any = None, device: str | None = None) -> LanguagePolicy:
+        """A saved policy, see `workbench.agents.policy_files.load_policy`."""
+        from workbench.agents.policy_files import load_policy
+
+        return load_policy(folder, base=base, device=device)
 
     def start(self, task: Task, observation: str, environment: Environment) -> Context:
         text = self.template.prompt(task, environment.tools, observation, self.engine.tokenizer)

@@ -91,6 +91,11 @@ class TabularPolicy:
         """float [S, A] with gradient: logits, at temperature 1, of every action before each step."""
         return self._logits(_prefixes(trajectory))
 
+    def trajectory_states(self, trajectory: Trajectory) -> torch.Tensor:
+        """float32 [S, rows or d]: the features before each step, those of a table as one 1 in the row's place."""
+        found = self._features(_prefixes(trajectory))
+        return found if self.width is not None else torch.eye(len(self.table))[found]
+
     def _turn(self, prefix: Prefix, action: int, logprob: float) -> Turn:
         name, make = list(self.actions.items())[action]
         done = make(prefix)
@@ -100,16 +105,21 @@ class TabularPolicy:
         return Turn(text=name, spans=(Span("answer", done, 0, 1),), tokens=tokens, answered=True)
 
     def _logits(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
+        found = self._features(prefixes)
+        return self.table[found] if self.width is None else found @ self.table
+
+    def _features(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
+        """Rows of the table, int64 [P]; float32 [P, d] for a linear policy."""
         features = [self.features(prefix) for prefix in prefixes]
         if self.width is not None:
-            return torch.tensor(np.array(features), dtype=torch.float32) @ self.table
+            return torch.tensor(np.array(features), dtype=torch.float32)
         numbers = [self.row_of.setdefault(feature, len(self.row_of)) for feature in features]
         if len(self.row_of) > len(self.table):
             raise SettingError(
                 f"the table is full: more than {len(self.table)} different features were met. Use fewer features, or "
                 "a linear policy (width=...)"
             )
-        return self.table[torch.tensor(numbers, dtype=torch.long)]
+        return torch.tensor(numbers, dtype=torch.long)
 
 
 def _prefixes(trajectory: Trajectory) -> list[Prefix]:

@@ -14,6 +14,9 @@ from workbench.agents.kv_cache import TurnCache
 from workbench.errors import SettingError
 from workbench.protocols import Capabilities, Generation
 
+CROWD = 0.6
+"""Share of the rows fed that must go on: where fewer do, the finished ones are put aside until the turn is over."""
+
 
 class TransformersEngine:
     """Batched sampling with a key-value cache kept across turns.
@@ -84,12 +87,18 @@ class TransformersEngine:
         cache, logits_BV = self._read(prompts, keys)
         uniform_BT = np.stack([np.random.Generator(np.random.Philox(seed)).random(max_tokens) for seed in seeds])
         rows = _Rows(len(prompts), stop, self._enders_of(stop), self.eos_ids, self.tokenizer)
+        going = np.arange(len(prompts))  # the rows that are still fed
         for t in range(max_tokens):
-            ids_B, logprobs_B = _draw(logits_BV, uniform_BT[:, t], temperature)
-            live_B = rows.add(ids_B, logprobs_B)
+            ids_B, logprobs_B = _draw(logits_BV, uniform_BT[going, t], temperature)
+            live_B = rows.add(going, ids_B, logprobs_B)
             if not live_B.any() or t == max_tokens - 1:
                 break
-            logits_BV = self._forward(cache, ids_B[:, None], live_B[:, None])
+            if self.capabilities.cache_across_turns and live_B.sum() <= len(going) * CROWD:
+                going, ids_B = going[live_B], ids_B[torch.from_numpy(live_B).to(ids_B.device)]
+                cache.narrow(going.tolist())
+                live_B = live_B[live_B]
+            logits_BV = self._forward(cache, ids_B[:, None], torch.from_numpy(live_B).to(ids_B.device)[:, None])
+        cache.widen()
         generations = rows.done()
         fed = [g.ids_T[:-1] for g in generations]  # the last token of a row is never fed
         cache.read = [np.concatenate([p, f]) for p, f in zip(prompts, fed, strict=True)]
@@ -116,13 +125,30 @@ class TransformersEngine:
             cache.keys, cache.read = list(keys), [np.empty(0, np.int32)] * len(prompts)
         self._cache = cache
         new = [prompt[len(read) :] for prompt, read in zip(prompts, cache.read, strict=True)]
+        if cache.marked_BL is None and self.capabilities.cache_across_turns:
+            return cache, self._read_once(cache, new)
+        return cache, self._read_block(cache, new)
+
+    def _read_once(self, cache: TurnCache, prompts: Sequence[np.ndarray]) -> torch.Tensor:
+        """Read prompts into an empty cache, equal ones once: rollouts of one task begin alike."""
+        places: dict[bytes, int] = {}
+        row_of = [places.setdefault(prompt.tobytes(), len(places)) for prompt in prompts]
+        first = [row_of.index(row) for row in range(len(places))]
+        logits_BV = self._read_block(cache, [prompts[b] for b in first])
+        if len(first) == len(prompts):
+            return logits_BV
+        cache.repeat(row_of)
+        return logits_BV[torch.tensor(row_of, device=logits_BV.device)]
+
+    def _read_block(self, cache: TurnCache, new: Sequence[np.ndarray]) -> torch.Tensor:
+        """Append a stretch of ids to every row of the cache; logits [B, V] of what comes next."""
         width = max(len(row) for row in new)
         block_BT = np.zeros((len(new), width), dtype=np.int64)
         own_BT = np.zeros((len(new), width), dtype=bool)
         for b, row in enumerate(new):  # right-aligned: the last column is every row's last token
             block_BT[b, width - len(row) :], own_BT[b, width - len(row) :] = row, True
         device = self.model.device
-        return cache, self._forward(cache, torch.tensor(block_BT, device=device), torch.tensor(own_BT, device=device))
+        return self._forward(cache, torch.tensor(block_BT, device=device), torch.tensor(own_BT, device=device))
 
     def _forward(self, cache: TurnCache, ids_BT: torch.Tensor, own_BT: torch.Tensor) -> torch.Tensor:
         before_B1 = 0 if cache.marked_BL is None else cache.marked_BL.sum(1, keepdim=True)
@@ -176,17 +202,18 @@ class _Rows:
         self.live = np.ones(count, dtype=bool)
         self.stop, self.enders_V, self.eos_ids, self.tokenizer = tuple(stop), enders_V, eos_ids, tokenizer
 
-    def add(self, ids_B: torch.Tensor, logprobs_B: torch.Tensor) -> torch.Tensor:
-        """Take one token a live row. Returns bool [B]: rows that go on, on the device of the ids."""
-        ids, logprobs = ids_B.tolist(), logprobs_B.tolist()
-        for b in np.flatnonzero(self.live).tolist():
-            self.ids[b].append(ids[b])
-            self.logprobs[b].append(logprobs[b])
-            if ids[b] in self.eos_ids:
+    def add(self, going: np.ndarray, ids_B: torch.Tensor, logprobs_B: torch.Tensor) -> np.ndarray:
+        """Take one token for each of the rows `going` that is live. Returns bool: which of them go on."""
+        for b, id, logprob in zip(going.tolist(), ids_B.tolist(), logprobs_B.tolist(), strict=True):
+            if not self.live[b]:
+                continue
+            self.ids[b].append(id)
+            self.logprobs[b].append(logprob)
+            if id in self.eos_ids:
                 self.finish[b], self.live[b] = "eos", False
-            elif self.enders_V[ids[b]] and any(text in self._text(b) for text in self.stop):
+            elif self.enders_V[id] and any(text in self._text(b) for text in self.stop):
                 self.finish[b], self.live[b] = "stop", False
-        return torch.from_numpy(self.live.copy()).to(ids_B.device)
+        return self.live[going]
 
     def done(self) -> list[Generation]:
         return [

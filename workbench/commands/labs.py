@@ -10,6 +10,9 @@ from typing import Any
 from workbench.errors import StoreError
 from workbench.store import Store, open_store
 
+SIGNS = ("catalog.sqlite", "team.json")
+"""A folder with one of these is a lab."""
+
 
 def existing_lab(folder: str) -> Store:
     """A lab to read from: a mistyped name shall not make an empty one.
@@ -23,8 +26,8 @@ def existing_lab(folder: str) -> Store:
 
 def check_lab(folder: str) -> None:
     """Raises StoreError where there is no lab in `folder`, and says what to type."""
-    if not any((Path(folder) / part).exists() for part in ("catalog.sqlite", "data")):  # data alone: damaged
-        here = sorted(str(path.parent) for path in Path().glob("*/catalog.sqlite"))
+    if not any((Path(folder) / part).exists() for part in (*SIGNS, "data")):  # data alone: damaged
+        here = sorted(str(path.parent) for sign in SIGNS for path in Path().glob(f"*/{sign}"))
         raise StoreError(
             f"no lab in {folder!r}; here are: {', '.join(here) or 'none'}. Commands that log make one: "
             f"workbench rollout --lab {shlex.quote(folder)}"

@@ -53,7 +53,9 @@ def add(commands: Any) -> None:
     add_material(parser, limit=None)
     how = parser.add_argument_group("how")
     how.add_argument("--reward", metavar="REWARD", help="as `workbench score` takes it (default: ExactMatch())")
-    how.add_argument("--method", metavar="NAME", help="DrGRPO, GRPO, DAPO or RLOO (default: DrGRPO)")
+    how.add_argument(
+        "--method", metavar="NAME", help="DrGRPO, GRPO, DAPO, RLOO, GSPO, ReinforcePP or PPO (default: DrGRPO)"
+    )
     how.add_argument("--group-size", type=whole(1), metavar="N", help="rollouts of a task (default: the method's)")
     how.add_argument("--tasks-per-update", type=whole(1), metavar="N", help="(default: as `workbench demo`)")
     how.add_argument("--updates", type=whole(1), metavar="N", help="optimiser updates in all (default: 50)")

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from workbench.batch import Advantages, FlatBatch
-from workbench.credit.group import Scale, equal_groups
+from workbench.credit.group import Scale
 from workbench.credit.returns import mean_over_rows, visits
 from workbench.errors import MissingTokens, SettingError
 from workbench.spec import part
@@ -58,7 +58,7 @@ class BatchBaseline:
         if self.scale == "std":
             advantages_X = advantages_X / self._spread(advantages_X, known_X[weight_X > 0], weight_X)
         values_S = np.nan_to_num(mean_over_rows(batch, row_X, step_X, advantages_X))
-        return Advantages(batch, values_S, equal_groups=equal_groups(batch))
+        return Advantages(batch, values_S, siblings=False)
 
     def _spread(self, differences_X: np.ndarray, returns: np.ndarray, weight_X: np.ndarray) -> float:
         """What to divide by; infinite where all returns are equal."""

@@ -2,6 +2,7 @@
 
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
+from workbench.evaluation.pass_at_k import pass_at_k
 from workbench.evaluation.retrieval_metrics import retrieval_metrics
 from workbench.evaluation.terms import term_report
 
@@ -9,6 +10,7 @@ __all__ = [
     "Interval",
     "bootstrap_interval",
     "efficiency_report",
+    "pass_at_k",
     "retrieval_metrics",
     "term_report",
     "wilson_interval",

@@ -70,10 +70,10 @@ def _total(batch: FlatBatch) -> tuple[str, float, np.ndarray, np.ndarray, float]
 def _amounts(batch: FlatBatch) -> np.ndarray:
     """float64 [R, N]: raw sum of each term along each path, NaN where it scored nothing there or is missing."""
     sums_RS, scored_RS = np.nan_to_num(batch.terms_RS), batch.status_RS == Status.SCORED
-    if batch.token_terms_RT is not None and batch.step_T is not None:
-        steps = sums_RS.shape[1]
-        tokens_RS = [np.bincount(batch.step_T, np.nan_to_num(row_T), minlength=steps) for row_T in batch.token_terms_RT]
-        known_RS = [np.bincount(batch.step_T, ~np.isnan(row_T), minlength=steps) for row_T in batch.token_terms_RT]
+    if batch.token_terms_RT is not None:
+        steps, owner_T = sums_RS.shape[1], batch.owner_T
+        tokens_RS = [np.bincount(owner_T, np.nan_to_num(row_T), minlength=steps) for row_T in batch.token_terms_RT]
+        known_RS = [np.bincount(owner_T, ~np.isnan(row_T), minlength=steps) for row_T in batch.token_terms_RT]
         sums_RS, scored_RS = sums_RS + np.array(tokens_RS), scored_RS | (np.array(known_RS) > 0)
     amounts_RN = np.array([batch.from_root(sums_S)[batch.leaf_N] for sums_S in sums_RS])
     count_RN = np.array([batch.from_root(scored_S.astype(np.int64))[batch.leaf_N] for scored_S in scored_RS])

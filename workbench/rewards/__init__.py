@@ -10,6 +10,7 @@ from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
 from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
+from workbench.rewards.lengths import OverLong
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import SearchKeyMatch
 from workbench.rewards.reduce import Clip, ReduceSteps
@@ -26,6 +27,7 @@ __all__ = [
     "FunctionReward",
     "Gate",
     "Named",
+    "OverLong",
     "Placed",
     "Product",
     "ReduceSteps",

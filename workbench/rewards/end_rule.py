@@ -74,8 +74,8 @@ def _paid(batch: FlatBatch, pay_N: np.ndarray) -> FlatBatch:
     kept_RS = np.where(replaced_S, Status.NOT_APPLICABLE, batch.status_RS)
     added_S = np.where(np.isnan(term_S), Status.NOT_APPLICABLE, Status.SCORED)
     tokens_RT = batch.token_terms_RT
-    if tokens_RT is not None and batch.step_T is not None:
-        tokens_RT = np.where(replaced_S[batch.step_T], np.nan, tokens_RT)
+    if tokens_RT is not None:
+        tokens_RT = np.where(replaced_S[batch.owner_T], np.nan, tokens_RT)
         tokens_RT = np.concatenate([tokens_RT, np.full((1, tokens_RT.shape[1]), np.nan)])
     return replace(
         batch,

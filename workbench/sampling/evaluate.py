@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.evaluation import bootstrap_interval
+from workbench.evaluation import Interval, bootstrap_interval, pass_at_k
 from workbench.protocols import Environment, Policy, Recorder, Reward
 from workbench.rewards import ExactMatch
 from workbench.rewards.score import score
@@ -34,6 +34,11 @@ class Evaluation:
         """Bootstrap over tasks."""
         found = bootstrap_interval(np.nanmean(self.values_PG, axis=1), level=level)
         return found.low, found.high
+
+    def pass_at(self, k: int, right: float = 1.0) -> Interval:
+        """Chance that at least one of `k` rollouts of a task is paid `right` or more, with its interval over tasks."""
+        right_PG = np.where(np.isnan(self.values_PG), np.nan, self.values_PG >= right)
+        return bootstrap_interval(pass_at_k(right_PG, k))
 
     def by_hops(self) -> dict[int, float]:
         """Mean for each number of hops."""

@@ -55,8 +55,7 @@ class Asking:
             UnknownRun: no such run.
         """
         self._check_run(run)
-        found = self._reader.columns(queries.TREES, run=run, update=update, task=task, limit=limit)
-        return self._reader.trees(run, found)
+        return self._reader.trees(queries.TREES, run=run, update=update, task=task, limit=limit)
 
     def batches(
         self,
@@ -95,14 +94,13 @@ class Asking:
         """
         if run is not None:
             self._check_run(run)
-        columns = self._reader.columns(queries.ONE_TREE, tree=id, run=run)
-        runs = columns.pop("run")
+        runs = [name for (name,) in self._reader.rows(queries.RUNS_OF_TREE, tree=id, run=run)]
         if not runs:
             known = [name for (name,) in self._reader.rows(queries.TREE_NAMES, run=run)]
             raise UnknownName.among("tree", id, known, where=f"lab {str(self.path)!r}")
         if len(runs) > 1:
             raise StoreError(f"runs {', '.join(sorted(runs))} all hold a tree {id!r}; say which: run={runs[0]!r}")
-        return self._reader.trees(runs[0], columns)[0]
+        return self._reader.trees(queries.TREES_NAMED, run=runs[0], trees=[id])[0]
 
     def scores(self, run: str, trees: Sequence[Tree], version: str | None = None) -> list[list[Scores]]:
         """Scores as the reward gave them (people's edits are in the view `scores`), one list a tree.

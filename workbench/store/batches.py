@@ -33,4 +33,4 @@ class Batches:
             yield self._read(batch)
 
     def _read(self, trees: Sequence[str]) -> list[Tree]:
-        return self._reader.trees(self._run, self._reader.columns(queries.TREES_NAMED, run=self._run, trees=trees))
+        return self._reader.trees(queries.TREES_NAMED, run=self._run, trees=trees)

@@ -48,9 +48,17 @@ class Folder:
         """How many bytes of a journal the lake holds."""
         return self.connection.execute(queries.FOLDED, {"journal": journal}).fetchall()[0][0]
 
-    def fold(self, items: Sequence[Rows], journal: str, position: int) -> list[Refused]:
-        """Write `items`, and that the journal is folded up to here; all or nothing. Returns what was refused."""
+    def fold(
+        self, records: Sequence[tuple[Rows, int]], journal: str, position: int, *, doubtful: bool = False
+    ) -> list[Refused]:
+        """Write `records` (rows, and where in the journal they end), and that the journal is folded up to here.
+
+        All or nothing. With `doubtful`, what the lake holds already is left out: a server may have gone on with a
+        commit whose process was killed, after it was asked how far that had come. Returns what was refused.
+        """
         with lake.transaction(self.connection) as connection:
+            held = self.position(journal) if doubtful else 0
+            items = [rows for rows, end in records if end > held]
             known = _recorded(connection, items)
             tables: dict[str, list[pa.Table]] = {"journals": [arrow("journals", [(journal, position, now())])]}
             refused = []

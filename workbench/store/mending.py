@@ -8,6 +8,7 @@ the Parquet files, from small writes that can still be read in the catalog's fil
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -22,9 +23,21 @@ from workbench.plain import unescape
 from workbench.store import catalog, lake
 from workbench.store.catalog import DataFile
 from workbench.store.journal import read_records
-from workbench.store.parquet import row_count, why_unreadable
+from workbench.store.parquet import row_count, why_unreadable, why_unreadable_in
+from workbench.store.places import place_of
 from workbench.store.rebuilding import rebuild
 from workbench.store.schema import TABLES
+from workbench.store.team import Team
+
+FILES_OF = """
+    select m.value || s.path || t.path || f.path, f.record_count, f.end_snapshot is null
+    from __ducklake_metadata_lake.ducklake_data_file f
+    join __ducklake_metadata_lake.ducklake_table t on t.table_id = f.table_id and t.end_snapshot is null
+    join __ducklake_metadata_lake.ducklake_schema s on s.schema_id = t.schema_id and s.end_snapshot is null
+    join __ducklake_metadata_lake.ducklake_metadata m on m.key = 'data_path'
+    where t.table_name = $table order by f.data_file_id
+"""
+"""Address, rows and whether it is read today, of every file of a table."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ def check(path: str | Path) -> Health:
         StoreError: there is no lab, not even a damaged one.
     """
     lab = lab_at(path)
+    if isinstance(place_of(lab), Team):
+        return _checked_team(lab)
     with tempfile.TemporaryDirectory() as folder:
         copied, trouble = _copied(lab, Path(folder))
         if trouble:
@@ -91,6 +106,12 @@ def recover(path: str | Path, new: str | Path) -> Health:
         StoreError: there is nothing to recover, `new` is there already, or there is no room for it.
     """
     lab, target = lab_at(path), Path(new).expanduser().absolute()
+    if isinstance(place_of(lab), Team):
+        raise StoreError(
+            f"{str(lab)!r} is a team's lab: its catalog is mended by restoring PostgreSQL's backup, its files by "
+            "restoring the bucket's. What can be read goes into a lab of its own with: workbench fill NEWLAB --from "
+            f"{shlex.quote(str(lab))}"
+        )
     if target.exists():
         raise StoreError(f"the recovered lab goes into a folder of its own, and {str(target)!r} is there already")
     partial = target.with_name(f"{target.name}.partial")
@@ -112,7 +133,7 @@ def lab_at(path: str | Path) -> Path:
         StoreError: it does not.
     """
     lab = Path(path).expanduser().absolute()
-    if not ((lab / catalog.NAME).exists() or _parquet_files(lab) or journals(lab)):
+    if not (place_of(lab).is_made or _parquet_files(lab) or journals(lab)):
         what = "there is no such folder" if not lab.is_dir() else "it holds no catalog.sqlite, no rows and no journal"
         raise StoreError(f"no lab in {str(lab)!r}: {what}")
     return lab
@@ -181,6 +202,28 @@ def _runs_of(bounds: tuple[str, str] | None) -> str:
         return ""
     first, last = map(unescape, bounds)
     return f"run {first}" if first == last else f"runs from {first} to {last}"
+
+
+def _checked_team(lab: Path) -> Health:
+    """Every file that the catalog lists, read to its end where it lies."""
+    damaged = sum(journal_trouble(file) for file in journals(lab))
+    losses, rows = [], dict[str, int]()
+    try:
+        connection = lake.connect(lab, read_only=True)
+    except StoreError as error:
+        return Health(lab, str(error), journal_bytes=damaged)
+    with contextlib.closing(connection):
+        for table in TABLES:
+            rows[table.name] = 0
+            for file, count, current in connection.execute(FILES_OF, {"table": table.name}).fetchall():
+                why = why_unreadable_in(connection, file, count)
+                if why:
+                    losses.append(Loss(table.name, file, why, count, current=current))
+                elif current:
+                    rows[table.name] += count
+            if all(loss.table != table.name for loss in losses):  # with what stands in the catalog
+                rows[table.name] = connection.execute(f"select count(*) from {table.name}").fetchall()[0][0]
+    return Health(lab, "", tuple(losses), rows, damaged)
 
 
 # ---------------------------------------------------------------- saving

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import duckdb
 
 from workbench.errors import StoreError
 from workbench.store import catalog, lake
+from workbench.store.places import place_of
 from workbench.store.rows import now
 from workbench.store.schema import VERSION
 from workbench.store.views import VIEWS
@@ -69,7 +68,8 @@ def migrate(path: str | Path, *, deadline_s: float = 60.0) -> Migrated:
         StoreBusy: another process held the write lock.
     """
     lab = Path(path).expanduser().absolute()
-    if not (lab / catalog.NAME).exists():
+    place = place_of(lab)
+    if not place.is_made:
         raise StoreError(f"no lab in {str(lab)!r}: it holds no {catalog.NAME}")
     with lake.locked(lab, deadline_s=deadline_s):
         with contextlib.closing(lake.connect(lab, read_only=True)) as reader:
@@ -79,7 +79,7 @@ def migrate(path: str | Path, *, deadline_s: float = 60.0) -> Migrated:
         check_not_newer(lab, before)
         if before == VERSION:
             return Migrated(before, before, None)
-        backup = back_up(lab, before)
+        backup = place.back_up(f"schema-{before}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
         try:
             _take_steps(lab, before)
         except (duckdb.Error, OSError) as error:
@@ -127,38 +127,3 @@ def check_not_newer(lab: Path, version: int) -> None:
             f"lab {str(lab)!r} has schema {version}, of a newer workbench; this one knows {VERSION}. Run: "
             "pip install --upgrade reward-workbench"
         )
-
-
-# ---------------------------------------------------------------- the backup
-
-
-def back_up(lab: Path, version: int) -> Path:
-    """A copy of the lab in its folder backups/, a lab of its own. Rows are never changed, so their files are linked.
-
-    To go back, put the copy in the lab's place.
-
-    Raises:
-        StoreError: it cannot be written; nothing was changed.
-    """
-    name = f"schema-{version}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    target, partial = lab / "backups" / name, lab / "backups" / f"{name}.partial"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        catalog.settle(catalog.copy(lab, partial))
-        for folder in ("data", "journal"):
-            if (lab / folder).is_dir():
-                link = _linked if folder == "data" else shutil.copyfile
-                shutil.copytree(lab / folder, partial / folder, copy_function=link)
-        return partial.rename(target)
-    except (OSError, shutil.Error, sqlite3.DatabaseError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StoreError(f"lab {str(lab)!r} could not be backed up, and was left as it is: {error}") from error
-
-
-def _linked(file: str, target: str) -> None:
-    """The file under a second name, where the disk can do that; else a copy."""
-    try:
-        os.link(file, target)
-    except OSError:
-        shutil.copyfile(file, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 
 import duckdb
@@ -11,6 +10,7 @@ import duckdb
 from workbench.errors import StoreError
 from workbench.store import lake
 from workbench.store.migrating import check_version, version_of
+from workbench.store.places import place_of
 from workbench.store.rows import now
 from workbench.store.schema import VERSION
 from workbench.store.store import Store
@@ -40,8 +40,9 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
         lab.mkdir(parents=True, exist_ok=True)
         reader = _made(lab)
         if reader is None:
+            place_of(lab).check_may_be_made()  # before the lock leaves a file
             with lake.locked(lab, deadline_s=lock_timeout_s):
-                _make(lab)
+                make(lab)
             reader = lake.connect(lab, read_only=True)
     except PermissionError as error:
         raise StoreError(
@@ -53,19 +54,18 @@ def open_store(path: str | Path = "lab", *, lock_timeout_s: float = 60.0) -> Sto
         if not isinstance(cause, duckdb.Error):
             raise
         raise StoreError(
-            f"lab {str(lab)!r} cannot be read: {cause}. What is damaged, and how to save the rest, says: "
-            f"workbench check {shlex.quote(str(lab))}"
+            f"lab {str(lab)!r} cannot be read: {place_of(lab).told(cause)}. {place_of(lab).advice}"
         ) from cause
     return Store(lab, reader, lock_timeout_s=lock_timeout_s)
 
 
 def _made(lab: Path) -> lake.Connection | None:
     """A connection to a lab that is made already; None where it is not, or not to the end."""
-    if not (lab / "catalog.sqlite").exists():
+    if not place_of(lab).is_made:
         return None
     with contextlib.suppress(
         StoreError, duckdb.Error
-    ):  # someone may be making it; what is really wrong shows again in _make
+    ):  # someone may be making it; what is really wrong shows again in make
         reader = lake.connect(lab, read_only=True)
         if version_of(reader) == VERSION:
             return reader
@@ -73,8 +73,13 @@ def _made(lab: Path) -> lake.Connection | None:
     return None
 
 
-def _make(lab: Path) -> None:
-    _check_not_lost(lab)
+def make(lab: Path) -> None:
+    """Make the tables of a lab where they are missing; the lock is held.
+
+    Raises:
+        StoreError: it is of another schema.
+    """
+    place_of(lab).check_may_be_made()
     with contextlib.closing(lake.connect(lab, read_only=False)) as connection:
         version = version_of(connection)
         if version is not None:
@@ -84,14 +89,3 @@ def _make(lab: Path) -> None:
         for statement in ("begin", *create, "commit", "begin", *settings, "commit"):
             connection.execute(statement)
         connection.execute("insert into lab values ($version, $now)", {"version": VERSION, "now": now()})
-
-
-def _check_not_lost(lab: Path) -> None:
-    """A lab whose catalog is gone shall not be made anew over its rows."""
-    catalog = lab / "catalog.sqlite"
-    gone = "missing" if not catalog.exists() else "" if catalog.stat().st_size else "empty"
-    if gone and any((lab / "data").rglob("*.parquet")):
-        raise StoreError(
-            f"the catalog of lab {str(lab)!r} is {gone}, though its rows are there. Put catalog.sqlite back from a "
-            f"copy, or see what can be saved with: workbench check {shlex.quote(str(lab))}"
-        )

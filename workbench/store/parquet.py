@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 
+_READ = "select count(*), bit_xor(hash(t)) from read_parquet($path) t"  # every value is read
+
 
 def why_unreadable(path: Path, bytes: int | None = None, rows: int | None = None) -> str:
     """What is wrong with a Parquet file, read to its end; "" where nothing is.
@@ -20,10 +22,16 @@ def why_unreadable(path: Path, bytes: int | None = None, rows: int | None = None
     size = path.stat().st_size
     if bytes is not None and size != bytes:
         return f"{'cut off: ' if size < bytes else ''}{size:,} bytes instead of {bytes:,}"
+    with contextlib.closing(duckdb.connect(config={"threads": 1})) as connection:
+        return why_unreadable_in(connection, str(path), rows)
+
+
+def why_unreadable_in(connection: duckdb.DuckDBPyConnection, address: str, rows: int | None) -> str:
+    """The same of a file that a connection reaches, in a folder or in S3."""
     try:
-        found = row_count(path)
+        [(found, _)] = connection.execute(_READ, {"path": address}).fetchall()
     except duckdb.Error as error:
-        return f"damaged: {' '.join(str(error).replace(str(path), path.name).split())[:200]}"
+        return f"damaged: {' '.join(str(error).replace(address, Path(address).name).split())[:200]}"
     return "" if rows in (None, found) else f"damaged: {found:,} rows instead of {rows:,}"
 
 
@@ -34,5 +42,4 @@ def row_count(path: Path) -> int:
         duckdb.Error: it is damaged.
     """
     with contextlib.closing(duckdb.connect(config={"threads": 1})) as connection:
-        query = "select count(*), bit_xor(hash(t)) from read_parquet($path) t"
-        return connection.execute(query, {"path": str(path)}).fetchall()[0][0]
+        return connection.execute(_READ, {"path": str(path)}).fetchall()[0][0]

@@ -82,7 +82,7 @@ TREES = """
     order by update, entry limit $limit
 """
 
-ONE_TREE = "select run, tree, task_key, extras from trees where tree = $tree and ($run is null or run = $run)"
+RUNS_OF_TREE = "select run from trees where tree = $tree and ($run is null or run = $run)"
 
 TREE_NAMES = "select distinct tree from trees where $run is null or run = $run"
 

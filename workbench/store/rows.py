@@ -153,7 +153,7 @@ class _TreeRows:
 
     def _task_key(self, task: Task) -> str:
         if id(task) not in self._keys:
-            content = dumps(_task_json(task))
+            content = dumps(task_json(task))
             key = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
             golds, pages = dumps(list(task.golds)), dumps(sorted(task.gold_pages))
             self.rows["tasks"].append((key, task.id, task.question, task.kind, task.hops, golds, pages, content))
@@ -260,7 +260,7 @@ def _hit_json(hit: Hit) -> dict:
     return {**vars(hit), "score": score if score is None else pack(score), "rank": int(hit.rank)}
 
 
-def _task_json(task: Task) -> dict:
+def task_json(task: Task) -> dict:
     return {
         **vars(task),
         "golds": list(task.golds),
@@ -296,7 +296,7 @@ def _numpy_arrays(lists: pa.ListArray) -> list[np.ndarray | None]:
 
 def build_trees(columns: Mapping[str, dict[str, list]]) -> list[Tree]:
     """Trees from the columns of tasks, trees, trajectories, step_rows and shared_steps, in the order of `trees`."""
-    tasks = {row["task_key"]: _task(loads(row["content"])) for row in _records(columns["tasks"])}
+    tasks = {row["task_key"]: task_from_json(loads(row["content"])) for row in _records(columns["tasks"])}
     steps = {(row["tree"], row["trajectory"], row["step"]): _step(row) for row in _records(columns["step_rows"])}
     for row in _records(columns["shared_steps"]):
         home = (row["tree"], row["from_trajectory"], row["from_step"])
@@ -317,7 +317,8 @@ def _records(columns: dict[str, list]) -> Iterable[dict[str, Any]]:
     return (dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
-def _task(content: dict) -> Task:
+def task_from_json(content: dict) -> Task:
+    """The task that `task_json` described."""
     fields = {
         "golds": tuple(content["golds"]),
         "gold_pages": frozenset(content["gold_pages"]),

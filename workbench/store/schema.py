@@ -125,12 +125,12 @@ recorded    TIMESTAMP when, UTC
 TABLES = (
     Relation(
         "run_events",
-        "Starts and ends of runs. Read the view runs.",
+        "Starts and ends of runs (read the view runs), and what was asked of them from other processes.",
         columns(
             "run VARCHAR name of the run",
-            "event VARCHAR start or end",
-            "status VARCHAR how it ended",
-            "settings VARCHAR JSON: what it was started with",
+            "event VARCHAR start, end, asked or answered",
+            "status VARCHAR how it ended; what was asked; what came of it",
+            "settings VARCHAR JSON: what it was started with; id, who and what was told; id",
             _ROW,
         ),
     ),

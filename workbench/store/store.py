@@ -15,8 +15,9 @@ import pandas as pd
 from workbench import spec
 from workbench.errors import ScoreError, SettingError
 from workbench.plain import dumps, escape, null_if_nan, pack
+from workbench.protocols import Request
 from workbench.scores import Scores
-from workbench.store import history, lake, queries, upkeep
+from workbench.store import history, lake, queries, steering, upkeep
 from workbench.store.asking import Asking
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
@@ -165,6 +166,48 @@ class Store(Asking):
     def _record(self, table: str, run: str, row: tuple) -> None:
         self._check_run(run)
         self._writer.put(Rows(escape(run), {table: arrow(table, [row])}))
+
+    # ------------------------------------------------------------ steering a run that another process drives
+
+    def steer(self, run: str, what: str, *, who: str | None = None, **told: Any) -> str:
+        """Ask something of a run, whichever process drives it: it obeys before its next update.
+
+        Args:
+            what: "pause", "resume", "stop", "roll back" (with ``update=10``), or "change" with fields of its plan:
+                ``reward=``, ``credit=``, ``optimiser=``, ``tasks=`` ..., or ``weights={"CoverageGain": 0.2}`` of the
+                terms of its reward.
+            who: asks; the user's login name where left out.
+
+        Returns:
+            The id of the request; `steered` says what came of it.
+
+        Raises:
+            UnknownRun: no such run.
+            SettingError: the run has ended, or what is told does not fit the request.
+        """
+        self._check_run(run)
+        [(status,)] = self._reader.rows("select status from runs where run = $run", run=run)
+        if status != "running":
+            raise SettingError(f"run {run!r} has ended ({status}); nobody is there to obey")
+        id = time_id()
+        settings = steering.asked(id, who or getpass.getuser(), what, told)
+        self._record("run_events", run, (run, "asked", what, settings, now()))
+        return id
+
+    def steered(self, run: str | None = None) -> pd.DataFrame:
+        """Everything that was ever asked of a run (of all): recorded (UTC), run, who, what, told (JSON), answer (none
+        yet: NaN) and when it was answered. Oldest first."""
+        return self._reader.frame(steering.ALL, run=run and self._check_run(run))
+
+    def requests(self, runs: Sequence[str]) -> list[Request]:
+        """Those of these runs that nobody has answered, the oldest first (protocols.Steering). What this process
+        recorded in the last tenths of a second is not looked at: it would cost every update a commit."""
+        return [steering.request(*row) for row in self._reader.glance(steering.OPEN, runs=list(runs))]
+
+    def answer(self, request: Request, says: str) -> None:
+        """What came of a request, in a sentence (protocols.Steering)."""
+        row = (request.run, "answered", says, dumps({"id": request.id}), now())
+        self._record("run_events", request.run, row)
 
     # ------------------------------------------------------------ what people say
 

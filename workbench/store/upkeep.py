@@ -8,6 +8,7 @@ import duckdb
 
 from workbench.errors import StoreError
 from workbench.store import lake
+from workbench.store.places import place_of
 from workbench.store.schema import TABLES
 
 SMALL_BYTES = 16 * 2**20
@@ -52,6 +53,8 @@ def tidy(lab: Path, connection: lake.Connection, *, deadline_s: float, small: in
         while merged:
             with lake.locked(lab, deadline_s=deadline_s):
                 merged = bool(_run(connection, merge, deadline_s))
+    if place_of(lab).keeps_merged_files:
+        return
     with lake.locked(lab, deadline_s=deadline_s):
         before = f"now() - interval '{KEPT_HOURS} hours'"
         _run(connection, f"call ducklake_cleanup_old_files('lake', older_than => {before})", deadline_s)

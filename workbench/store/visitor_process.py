@@ -22,6 +22,8 @@ import pyarrow as pa
 from workbench.errors import StoreError, UnknownName
 from workbench.store import lake
 from workbench.store.allowed import check
+from workbench.store.places import place_of
+from workbench.store.team import why_away
 
 MARGIN = 2**30
 """Bytes of address space beyond DuckDB's own limit: at that limit a question was seen to need 0.4 GB more."""
@@ -72,7 +74,7 @@ def connect(lab: Path, memory: int) -> lake.Connection:
     connection = lake.connect(lab, read_only=True, threads=1)
     for setting in (
         "temp_directory = ''",  # else its folder may be read and written
-        f"allowed_directories = [{lake.quoted(str(lab / 'data') + '/')}]",
+        f"allowed_directories = [{lake.quoted(place_of(lab).data)}]",
         f"memory_limit = '{memory}B'",
         "allow_community_extensions = false",
         "enable_external_access = false",
@@ -102,6 +104,8 @@ def _answer(connection: lake.Connection, sql: str, limits: dict[str, float]) -> 
     except (duckdb.OutOfMemoryException, MemoryError):
         return {"error": "memory"}, b""
     except (duckdb.Error, pa.ArrowException, UnicodeError) as error:
+        if why_away(error):
+            return {"error": "StoreError", "says": "the lab cannot be reached now; ask again in a while"}, b""
         return {"error": "StoreError", "says": _without_paths(str(error))}, b""
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from workbench.errors import StoreBusy, StoreError, UnknownName
+from workbench.store.places import place_of
 from workbench.store.visitor_process import read, write
 
 # -I: neither the environment nor the folder decides what is imported
@@ -229,7 +230,8 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"LC_ALL": "C.UTF-8", "ARROW_DEFAULT_MEMORY_POOL": "system"},  # the default one reserves 1 GB at once
+            # the default pool reserves 1 GB at once
+            env={"LC_ALL": "C.UTF-8", "ARROW_DEFAULT_MEMORY_POOL": "system", **place_of(lab).environment},
             cwd="/",
             start_new_session=True,  # Ctrl-C in a terminal is for the parent
         )

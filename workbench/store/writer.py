@@ -313,29 +313,30 @@ class Writer:
 
     def _fold(self, journal: Journal, end: int) -> None:
         """Fold one journal up to `end`."""
-        if not journal.certain:
+        doubtful = not journal.certain
+        if doubtful:
             journal.folded = max(journal.folded, min(self._connected().position(journal.name), end))
         found = journal.read(journal.folded, end)
         if found.corrupt or found.unfinished:
             self._say_damaged(journal, found)
         if found.items:
             journal.certain = False  # a commit that fails may have been made all the same
-            self._write(journal, found.items)
+            self._write(journal, found.items, doubtful)
         journal.folded, journal.certain = end, True
         with self._change:
             self._said = [said for said in self._said if not _is_folded(*said[1:])]
 
-    def _write(self, journal: Journal, items: Sequence[tuple[Rows, int]]) -> None:
+    def _write(self, journal: Journal, items: Sequence[tuple[Rows, int]], doubtful: bool) -> None:
         """Commit records; where that cannot be done at once, one by one, so that no other waits for a spoilt one."""
-        rows, end = [rows for rows, _ in items], items[-1][1]
+        end = items[-1][1]
         folder = self._connected()
         try:
-            refused = self._commit(lambda: folder.fold(rows, journal.name, end))
+            refused = self._commit(lambda: folder.fold(items, journal.name, end, doubtful=doubtful))
         except SPOILT as error:
             self._disconnect()
             if len(items) > 1:
                 for item in items:
-                    self._write(journal, [item])
+                    self._write(journal, [item], doubtful=True)
                 return
             copy = journal.keep_copy()
             refused = [Refused(f"a recording does not fit the lab and was left out: {error}. It is kept in {copy}")]
@@ -383,7 +384,7 @@ def _waits(folder: Path) -> str:
 
 
 def _not_folded(lab: Path, folder: Path, failure: Exception) -> StoreError:
-    mend = "mend the cause (a full disk, a missing folder) and call flush()"
+    mend = "mend the cause (a full disk, a missing folder, a server that is away) and call flush()"
     return _caused(failure, f"rows could not be written to lab {str(lab)!r}: {failure}. {_waits(folder)}; {mend}")
 
 

@@ -24,11 +24,11 @@ def check_update(
     found = [
         checks.only_own_tokens(trained.rows),
         checks.sampler_gap(trained.before_T, trained.sampler_T),
-        checks.groups_teach(advantages),
-        checks.groups_have_siblings(advantages),
         checks.few_truncated(trees),
         checks.all_scored(advantages),
     ]
+    if advantages.siblings:
+        found += [checks.groups_teach(advantages), checks.groups_have_siblings(advantages)]
     if engine is not None:
         found.append(checks.ids_are_text(trained.rows, engine.tokenizer))
     if trained.rows and trained.grad_norm > 0:

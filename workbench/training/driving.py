@@ -23,6 +23,7 @@ class Driven:
     name: str
     updates: int  # how many there shall be
     update: int  # how many are done
+    looks_every_s: float | None = None  # seconds; while paused, for what is asked elsewhere
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
@@ -159,7 +160,7 @@ class Driven:
                 self.status = "running"
                 return True
             self.status = "paused"
-            self._woken.wait()
+            self._woken.wait(self.looks_every_s)
 
     # ------------------------------------------------------------ listening
 

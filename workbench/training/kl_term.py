@@ -8,34 +8,30 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from workbench.batch import Advantages, FlatBatch
+from workbench.batch import FlatBatch
+from workbench.scores import Status
 from workbench.training.learners import Learner
-from workbench.training.rows import training_rows
-from workbench.trajectory import Tree
+from workbench.training.rows import Row, flat_tokens
+
+KL_TERM = "kl"
+"""Its name among the terms."""
 
 
-def with_kl_term(
-    batch: FlatBatch, trees: Sequence[Tree], advantages: Advantages, learner: Learner, coef: float
-) -> FlatBatch:
-    """The batch with one more term, weight -coef: the k1 estimate summed over the own tokens of each step, nats."""
-    rows = training_rows(trees, advantages)
-    kl_S = np.full(len(batch.parent_S), np.nan)
-    for row in rows:
-        with torch.no_grad():
-            logp_T = learner.likelihood([row]).logp_T
-        difference_T = (logp_T - learner.reference([[row]])[0]).float().cpu().numpy()
-        steps = batch.path(row.number)[row.step_T[row.train_T]]
-        kl_S[np.unique(steps)] = 0.0
-        np.add.at(kl_S, steps, difference_T)
-    status_S = np.where(np.isnan(kl_S), 1, 0).astype(np.int8)
-    token_terms_RT = batch.token_terms_RT
-    if token_terms_RT is not None:
-        token_terms_RT = np.vstack([token_terms_RT, np.full((1, token_terms_RT.shape[1]), np.nan)])
+@torch.no_grad()
+def with_kl_term(batch: FlatBatch, batches: Sequence[Sequence[Row]], learner: Learner, coef: float) -> FlatBatch:
+    """The batch with one more term, weight -coef: the k1 estimate of every own token that is trained on, nats."""
+    kl_T = np.full(len(batch.owner_T), np.nan)
+    for rows, reference_T in zip(batches, learner.reference(batches), strict=True):
+        difference_T = learner.likelihood(rows).logp_T - reference_T
+        kl_T[flat_tokens(rows)] = difference_T.float().cpu().numpy()
+    steps, held = len(batch.parent_S), batch.token_terms_RT
+    if held is None:
+        held = np.full((len(batch.names_R), len(kl_T)), np.nan)
     return replace(
         batch,
-        names_R=(*batch.names_R, "kl"),
+        names_R=(*batch.names_R, KL_TERM),
         weights_R=np.append(batch.weights_R, -coef),
-        terms_RS=np.vstack([batch.terms_RS, kl_S]),
-        status_RS=np.vstack([batch.status_RS, status_S]),
-        token_terms_RT=token_terms_RT,
+        terms_RS=np.vstack([batch.terms_RS, np.full((1, steps), np.nan)]),
+        status_RS=np.vstack([batch.status_RS, np.full((1, steps), Status.NOT_APPLICABLE, np.int8)]),
+        token_terms_RT=np.vstack([held, kl_T]),
     )

@@ -5,6 +5,7 @@ A learner stands between the loss and a policy, so that a language model and a t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,23 @@ class Learner(Protocol):
     def parameters(self) -> list[torch.nn.Parameter]: ...
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood: ...
+
+    @property
+    def width(self) -> int:
+        """D, numbers of a state."""
+        ...
+
+    def states(self, rows: Sequence[Row], body: Any = None) -> torch.Tensor:
+        """float32 [T, D]: what is known before each trained token. `body`: of such a copy, not of the policy."""
+        ...
+
+    def body(self) -> torch.nn.Module:
+        """A copy of what makes the states, to be trained apart.
+
+        Raises:
+            CapabilityError: there is nothing to copy.
+        """
+        ...
 
     def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
         """logp_T of each micro-batch under the reference weights, no gradient."""
@@ -88,8 +106,7 @@ class LanguageLearner:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
-        ids_BT, train_BT = _padded(rows, self.model.device)
-        at_B, at_T = train_BT[:, 1:].nonzero(as_tuple=True)  # the logits of a token stand one place before it
+        ids_BT, at_B, at_T = _before_trained(rows, self.model.device)
         logits_TV = self._logits(ids_BT, at_B, at_T) / self.temperature
         logprobs_TV = logits_TV.log_softmax(-1)
         logp_T = logprobs_TV.gather(1, ids_BT[at_B, at_T + 1, None])[:, 0]
@@ -97,12 +114,25 @@ class LanguageLearner:
         return Likelihood(logp_T, entropy_T)
 
     def _logits(self, ids_BT: torch.Tensor, at_B: torch.Tensor, at_T: torch.Tensor) -> torch.Tensor:
-        """float32 [T, V] at the given places. Rows are padded on the right, which a causal model never looks at."""
+        """float32 [T, V] at the given places."""
         if not self._head_alone:
             return self.model(input_ids=ids_BT).logits[at_B, at_T].float()
-        bare = _bare(self.model)
-        hidden_TD = bare.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state[at_B, at_T]
-        return bare.get_output_embeddings()(hidden_TD).float()
+        return _bare(self.model).get_output_embeddings()(self._hidden(ids_BT, at_B, at_T)).float()
+
+    def _hidden(self, ids_BT: torch.Tensor, at_B: torch.Tensor, at_T: torch.Tensor, body: Any = None) -> torch.Tensor:
+        """[T, D] at the given places. Rows are padded on the right, which a causal model never looks at."""
+        body = body if body is not None else _bare(self.model).get_decoder()
+        return body(input_ids=ids_BT, use_cache=False).last_hidden_state[at_B, at_T]
+
+    @property
+    def width(self) -> int:
+        return int(_bare(self.model).config.get_text_config().hidden_size)
+
+    def states(self, rows: Sequence[Row], body: Any = None) -> torch.Tensor:
+        return self._hidden(*_before_trained(rows, self.model.device), body).float()
+
+    def body(self) -> torch.nn.Module:
+        return copy.deepcopy(_bare(self.model).get_decoder())
 
     @torch.no_grad()
     def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
@@ -160,6 +190,17 @@ class TabularLearner:
         entropy_T = -(logprobs_TA.exp() * logprobs_TA).sum(-1) if entropy else None
         return Likelihood(logprobs_TA.gather(1, taken_T[:, None])[:, 0], entropy_T)
 
+    @property
+    def width(self) -> int:
+        return len(self.policy.table)
+
+    def states(self, rows: Sequence[Row], body: Any = None) -> torch.Tensor:
+        states = [self.policy.trajectory_states(row.trajectory)[row.step_T[row.train_T].tolist()] for row in rows]
+        return torch.cat(states)
+
+    def body(self) -> torch.nn.Module:
+        raise CapabilityError("a table has no model to copy; give it Critic('head'), a value for every feature")
+
     @torch.no_grad()
     def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
         if self._reference is None:
@@ -189,14 +230,17 @@ class TabularLearner:
         self.policy.weights_changed()
 
 
-def _padded(rows: Sequence[Row], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _before_trained(rows: Sequence[Row], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """ids_BT, and where (at_B, at_T) what is known before each trained token stands: one place before it."""
     width = max(len(row) for row in rows)
     ids_BT = np.zeros((len(rows), width), np.int64)
     train_BT = np.zeros((len(rows), width), bool)
     for b, row in enumerate(rows):
         ids_BT[b, : len(row)] = row.tokens.ids_T
         train_BT[b, : len(row)] = row.train_T
-    return torch.from_numpy(ids_BT).to(device), torch.from_numpy(train_BT).to(device)
+    at_B, at_T = train_BT[:, 1:].nonzero()
+    ids, at_b, at_t = (torch.from_numpy(array).to(device) for array in (ids_BT, at_B, at_T))
+    return ids, at_b, at_t
 
 
 def _bare(model: Any) -> Any:

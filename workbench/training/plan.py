@@ -12,6 +12,7 @@ from typing import Any
 from workbench.errors import SettingError
 from workbench.rewards import EndRule
 from workbench.spec import from_spec, part, to_spec
+from workbench.training.critic import Critic
 from workbench.training.losses import PolicyLoss
 from workbench.training.method import Method
 from workbench.trajectory import Task
@@ -42,6 +43,7 @@ class Plan:
     credit: Any
     loss: PolicyLoss
     epochs: int = 1
+    critic: Critic | None = None
     optimiser: Optimiser = field(default_factory=Optimiser)
     end_rule: Any = field(default_factory=EndRule)
     tasks_per_update: int = 8
@@ -58,7 +60,9 @@ class Plan:
     @classmethod
     def of(cls, method: Method, tasks: Sequence[Task], reward: Any, **settings: Any) -> Plan:
         """The plan of a method."""
-        return cls(tuple(tasks), reward, method.sampler, method.credit, method.loss, method.epochs, **settings)
+        taken = {"sampler": method.sampler, "credit": method.credit, "loss": method.loss}
+        taken |= {"epochs": method.epochs, "critic": method.critic}
+        return cls(tuple(tasks), reward, **taken, **settings)
 
     def replace(self, **changes: Any) -> Plan:
         """A copy with these fields changed."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from workbench.batch import FlatBatch
 from workbench.training.checks import Check
+from workbench.training.kl_term import KL_TERM
 from workbench.training.update import Trained
 from workbench.trajectory import Tree
 
@@ -22,7 +23,7 @@ class Report:
 
     run: str
     update: int  # 1 after the first
-    mean_return: float  # reward units, over scored rollouts
+    mean_return: float  # reward units, over scored rollouts; a KL paid as a reward is left out
     parts: Mapping[str, float]  # mean per rollout of each raw term; NaN where never scored
     rollouts: int
     ends: Mapping[str, int]
@@ -40,6 +41,8 @@ class Report:
     rollout_s: float
     score_s: float
     train_s: float
+    value_loss: float = math.nan  # of the critic, before the update; NaN without one
+    explained: float = math.nan  # share of the variance of its targets that the critic foresaw; at most 1
     checks: tuple[Check, ...] = ()
 
     @property
@@ -68,7 +71,7 @@ class Report:
 def describe(trees: Sequence[Tree], batch: FlatBatch, trained: Trained) -> dict[str, Any]:
     """The fields of a Report that follow from rollouts, rewards and training."""
     rollouts = [trajectory for tree in trees for trajectory in tree]
-    returns_N = batch.returns_N
+    returns_N = batch.reweighted(**{KL_TERM: 0.0}).returns_N
     per_rollout = max(len(rollouts), 1)
     parts = {}
     for r, name in enumerate(batch.names_R):
@@ -89,9 +92,17 @@ def describe(trees: Sequence[Tree], batch: FlatBatch, trained: Trained) -> dict[
         "loss": trained.loss,
         "grad_norm": trained.grad_norm,
         "clipped": trained.clipped,
-        "kl": trained.kl,
+        "kl": _kl_paid(batch) if math.isnan(trained.kl) else trained.kl,
         "entropy": trained.entropy,
     }
+
+
+def _kl_paid(batch: FlatBatch) -> float:
+    """Mean over the trained tokens of a KL that is a term of the reward, nats; NaN where there is none."""
+    if KL_TERM not in batch.names_R or batch.token_terms_RT is None:
+        return math.nan
+    kl_T = batch.token_terms_RT[batch.names_R.index(KL_TERM)]
+    return float(np.nanmean(kl_T)) if (~np.isnan(kl_T)).any() else math.nan
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ class Row:
     tokens: Tokens
     step_T: np.ndarray  # int32, step each token belongs to, -1 context
     train_T: np.ndarray  # bool
+    flat_T: np.ndarray  # int64, number of the token among all own tokens of the batch, -1 where not trained
     advantages_T: np.ndarray  # float32, 0 where not trained
     weights_T: np.ndarray  # float32, 0 where not trained
 
@@ -35,42 +36,41 @@ def training_rows(trees: Sequence[Tree], advantages: Advantages) -> list[Row]:
     left out. Weights are 0 until `weighted` sets them.
     """
     trajectories = [trajectory for tree in trees for trajectory in tree]
-    batch, by_trajectory = advantages.batch, advantages.by_trajectory()
-    token_starts = np.concatenate([[0], np.cumsum(batch.tokens_S)])
+    batch, known_T = advantages.batch, advantages.values_T
+    if known_T is None:
+        known_T = advantages.values_S[batch.owner_T]
     done: set[str] = set()
     rows = []
     for n in np.flatnonzero(batch.gradient_N):
-        trajectory, path = trajectories[n], batch.path(int(n))
+        trajectory = trajectories[n]
         fresh_S = np.array([step.id not in done for step in trajectory.steps])
         done.update(step.id for step in trajectory.steps)
-        token_advantages = None
-        if advantages.values_T is not None:
-            token_advantages = [advantages.values_T[token_starts[s] : token_starts[s + 1]] for s in path]
-        for row in _rows(trajectory, int(n), by_trajectory[n], token_advantages, fresh_S):
+        for row in _rows(trajectory, int(n), fresh_S, batch.first_token_S[batch.path(int(n))]):
             if row.train_T.any():
+                row.advantages_T[row.train_T] = known_T[row.flat_T[row.train_T]]
                 rows.append(row)
     return rows
 
 
-def _rows(
-    trajectory: Trajectory,
-    number: int,
-    advantages_S: np.ndarray,
-    token_advantages: list[np.ndarray] | None,
-    fresh_S: np.ndarray,
-) -> Iterator[Row]:
+def _rows(trajectory: Trajectory, number: int, fresh_S: np.ndarray, first_token_S: np.ndarray) -> Iterator[Row]:
+    """The segments, nothing credited yet; `first_token_S`: where each step's own tokens begin in the batch."""
     for segment in trajectory.segments():
         tokens, step_T = segment.tokens, segment.step_T
         own_T = tokens.origins_T == Origin.SAMPLED
         if (own_T & (step_T < 0)).any():
             raise MissingTokens(f"a context of trajectory {trajectory.id!r} claims sampled tokens of its own")
+        flat_T = np.full(len(tokens), -1, np.int64)
+        steps = step_T[own_T]  # in order, so that a search finds where each step begins
+        flat_T[own_T] = first_token_S[steps] + np.arange(len(steps)) - np.searchsorted(steps, steps)
         train_T = own_T & np.where(step_T >= 0, fresh_S[step_T], False)
-        advantages_T = np.zeros(len(tokens), np.float32)
-        advantages_T[train_T] = advantages_S[step_T[train_T]]
-        if token_advantages is not None:
-            for s in np.unique(step_T[train_T]):
-                advantages_T[train_T & (step_T == s)] = token_advantages[s]
-        yield Row(trajectory, number, tokens, step_T, train_T, advantages_T, np.zeros(len(tokens), np.float32))
+        flat_T[~train_T] = -1
+        nothing_T = np.zeros(len(tokens), np.float32)
+        yield Row(trajectory, number, tokens, step_T, train_T, flat_T, nothing_T.copy(), nothing_T)
+
+
+def flat_tokens(rows: Sequence[Row]) -> np.ndarray:
+    """int64 [T]: number among the batch's own tokens of each trained token, rows in order."""
+    return np.concatenate([row.flat_T[row.train_T] for row in rows]) if rows else np.zeros(0, np.int64)
 
 
 def weighted(rows: Sequence[Row], weights_T: np.ndarray) -> list[Row]:
@@ -92,13 +92,22 @@ def trained_trajectories(rows: Sequence[Row]) -> np.ndarray:
     return np.concatenate([np.full(int(row.train_T.sum()), row.number) for row in rows])
 
 
-def micro_batches(rows: Sequence[Row], max_tokens: int) -> list[list[Row]]:
-    """Rows of like length together, each micro-batch at most `max_tokens` padded tokens (one row at least)."""
+def micro_batches(rows: Sequence[Row], max_tokens: int, *, whole: bool = False) -> list[list[Row]]:
+    """Rows of like length together, each micro-batch at most `max_tokens` padded tokens (one row at least).
+
+    `whole`: all rows of a trajectory stay together.
+    """
+    units: dict[int, list[Row]] = {}
+    for n, row in enumerate(rows):
+        units.setdefault(row.number if whole else n, []).append(row)
     batches: list[list[Row]] = []
-    for row in sorted(rows, key=len):
-        width = len(row)
-        if batches and width * (len(batches[-1]) + 1) <= max_tokens:
-            batches[-1].append(row)
+    for unit in sorted(units.values(), key=_width):
+        if batches and _width(unit) * (len(batches[-1]) + len(unit)) <= max_tokens:
+            batches[-1] += unit
         else:
-            batches.append([row])
+            batches.append([*unit])
     return batches
+
+
+def _width(rows: Sequence[Row]) -> int:
+    return max(len(row) for row in rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,26 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from workbench.batch import Advantages, FlatBatch, flat_batch
-from workbench.errors import SettingError
-from workbench.protocols import Environment, Policy, Recorder
+from workbench.agents.language_policy import LanguagePolicy
+from workbench.batch import Advantages, flat_batch
+from workbench.errors import CapabilityError, SettingError
+from workbench.protocols import Environment, Policy, Recorder, Steering
 from workbench.rewards.score import score
 from workbench.scores import Scores
 from workbench.spec import code_version, dumps
 from workbench.training.branches import Saved, Trunk, pick, update_folder
 from workbench.training.check_update import check_update, weights_holder, weights_version
-from workbench.training.checkpoint import Checkpoint, load_checkpoint, restore_moments, save_checkpoint
+from workbench.training.checkpoint import Checkpoint, load_checkpoint
 from workbench.training.driving import Driven
+from workbench.training.folds import Fold
 from workbench.training.interrupt import interrupt_held
-from workbench.training.kl_term import with_kl_term
-from workbench.training.learners import Learner, learner_for
+from workbench.training.model_card import model_card
+from workbench.training.obeying import LISTEN_EVERY_S, obey
 from workbench.training.plan import Plan
 from workbench.training.report import Report, describe
-from workbench.training.rows import training_rows
-from workbench.training.update import Trained, train_on
+from workbench.training.weights import Weights
 from workbench.trajectory import Task, Tree
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +82,17 @@ class Run(Driven):
         folder: Path | None = None,
         checkpoint_every: int = 0,
         continues: Mapping[str, Any] | None = None,
+        fold: Fold | None = None,
+        fold_state: Any = None,
     ) -> None:
         super().__init__()
+        if fold is not None and fold_state is None:
+            fold_state, plan = fold.begin(plan)
+        self.fold, self._fold_state, self._planning = fold, fold_state, threading.Lock()
         self.policy, self.environment, self.recorder = policy, environment, recorder
         self.updates, self.seed, self.checkpoint_every = updates, seed, checkpoint_every
-        self.learner: Learner = learner_for(policy, keep_reference=plan.loss.kl is not None)
-        self.base = weights_digest(self.learner)
-        self.optimiser = torch.optim.AdamW(self.learner.parameters(), lr=plan.optimiser.lr)
+        self.weights = Weights(policy, plan)
+        self.base = self.weights.digest()
         self.update, self.drawn = 0, 0
         self.latest: Latest | None = None
         self.plans: list[tuple[int, Plan]] = []  # those that were in force, each with its first update
@@ -97,6 +104,9 @@ class Run(Driven):
         self.name = self._named(name)
         self.folder = folder or self._own_folder()
         self.first_name = self.name
+        self._listens_to = recorder if isinstance(recorder, Steering) else None
+        self._listened, self._obeyed = 0.0, set[str]()
+        self.looks_every_s = None if self._listens_to is None else LISTEN_EVERY_S
 
     def _named(self, name: str | None) -> str:
         """Open the run in the recorder; the name it goes by."""
@@ -123,7 +133,13 @@ class Run(Driven):
     def plan(self, plan: Plan) -> None:
         if not isinstance(plan, Plan):
             raise SettingError(f"a run's plan is a Plan, got {plan!r}; write run.plan = run.plan.replace(reward=...)")
-        self._plan = plan
+        if (plan.critic and plan.critic.form) != (self._plan.critic and self._plan.critic.form):
+            raise SettingError(
+                f"a run keeps the critic it began with ({self._plan.critic}), and this plan has {plan.critic}; start "
+                "another run for another critic"
+            )
+        with self._planning:
+            self._plan = plan
         self._tell()
 
     # ------------------------------------------------------------ one update
@@ -137,13 +153,13 @@ class Run(Driven):
         clock.append(time.perf_counter())
         scores = score(trees, plan.reward)
         batch = flat_batch(trees, scores)
-        advantages = self._credit(plan, trees, plan.end_rule(batch))
+        advantages = plan.credit(self.weights.looked_at(plan, trees, plan.end_rule(batch)))
         clock.append(time.perf_counter())
         with interrupt_held():  # weights, optimiser, counters and log move together
-            lr = self._set_optimiser(plan, number)
+            lr = self.weights.set_optimiser(plan, number)
             version = weights_version(self.policy)
-            trained = self._train(plan, trees, advantages)
-            self.learner.updated()
+            fitted, trained = self.weights.learn(plan, trees, advantages)
+            self.weights.learner.updated()
             self.update, self.drawn = number, self.drawn + plan.tasks_per_update
             clock.append(time.perf_counter())
             rollout_s, score_s, train_s = np.diff(clock).tolist()
@@ -155,43 +171,31 @@ class Run(Driven):
                 rollout_s=rollout_s,
                 score_s=score_s,
                 train_s=train_s,
-                checks=check_update(self.policy, self.learner, trees, advantages, trained, version),
+                checks=check_update(self.policy, self.weights.learner, trees, advantages, trained, version),
+                value_loss=fitted.loss,
+                explained=fitted.explained,
                 **describe(trees, advantages.batch, trained),
             )
+            self._fold(report)
             self._record(trees, scores, plan, report)
             self.latest = Latest(self.name, number, plan, tuple(trees), tuple(scores), advantages)
         return report
+
+    def _fold(self, report: Report) -> None:
+        """Let the fold decide what comes next; where it has had enough, this was the last update."""
+        if self.fold is None:
+            return
+        with self._planning:  # a plan assigned from another thread is what the fold goes on from, or stays
+            self._fold_state, plan = self.fold(self._fold_state, report, self._plan)
+            self._plan = self._plan if plan is None else plan
+        if plan is None:
+            self.updates = self.update
 
     def _draw(self, plan: Plan, number: int) -> list[Tree]:
         rng = np.random.default_rng([self.seed, number])
         tasks = tasks_of_update(plan.tasks, self.drawn, plan.tasks_per_update, self.seed)
         drawn = plan.sampler.sample(self.policy, self.environment, tasks, plan.reward, rng)
         return [tree if self.recorder is None else replace(tree, run=self.name) for tree in drawn]
-
-    def _credit(self, plan: Plan, trees: Sequence[Tree], batch: FlatBatch) -> Advantages:
-        advantages = plan.credit(batch)
-        kl = plan.loss.kl
-        if kl is None or kl.into != "reward":
-            return advantages
-        return plan.credit(with_kl_term(batch, trees, advantages, self.learner, kl.coef))
-
-    def _train(self, plan: Plan, trees: Sequence[Tree], advantages: Advantages) -> Trained:
-        return train_on(
-            self.learner,
-            self.optimiser,
-            training_rows(trees, advantages),
-            plan.loss,
-            epochs=plan.epochs,
-            max_grad_norm=plan.optimiser.max_grad_norm,
-            micro_batch_tokens=plan.micro_batch_tokens,
-        )
-
-    def _set_optimiser(self, plan: Plan, number: int) -> float:
-        settings = plan.optimiser
-        lr = settings.lr * min(1.0, number / max(settings.warmup, 1))
-        for group in self.optimiser.param_groups:
-            group.update(lr=lr, betas=tuple(settings.betas), weight_decay=settings.weight_decay)
-        return lr
 
     # ------------------------------------------------------------ keeping
 
@@ -238,23 +242,35 @@ class Run(Driven):
             "policy": self.policy.name,
             "weights_version": weights_version(self.policy),
             "base": self.base,
-            "notes": self.learner.notes(),
+            "fold": self._fold_state,
         }
-        return save_checkpoint(folder, state, self.learner.state(), self.optimiser)
+        return self.weights.save(folder, state)
+
+    def save(self, folder: str | Path, *, merged: bool = False, notes: str = "") -> Path:
+        """Save the policy as it is now, with a model card that says what was trained on what.
+
+        Args:
+            merged: adapters and base as one model.
+            notes: what the card shall say beside, in Markdown.
+
+        Raises:
+            CapabilityError: it is no language model.
+            SettingError: the folder holds something.
+        """
+        if not isinstance(self.policy, LanguagePolicy):
+            raise CapabilityError(f"a {type(self.policy).__name__} cannot be saved as a model; it has checkpoints")
+        return self.policy.save(folder, merged=merged, card=model_card(self, notes=notes))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint of a run with the same base weights."""
         state = checkpoint.state
-        self.learner.load_state(checkpoint.weights)
-        self.learner.load_notes(state["notes"])
-        self.optimiser.state.clear()
-        restore_moments(self.optimiser, checkpoint.optimiser)
+        self.weights.restore(checkpoint)
         self.update, self.drawn = state["update"], state["drawn"]
+        self._fold_state = state.get("fold")
         self.reports = [report for report in self.reports if report.update <= self.update]
         self.plans = [(first, plan) for first, plan in self.plans if first <= self.update]
         self.latest = None
         self._trunk = self._trunk.leave(checkpoint.folder.parent, self.update)
-        self.learner.updated()
         holder = weights_holder(self.policy)
         if holder is not None:
             holder.weights_version = state["weights_version"]
@@ -277,7 +293,7 @@ class Run(Driven):
             FormatError: it cannot be read.
         """
         checkpoint = load_checkpoint(pick(self.checkpoints(), update, self.name).folder)
-        self._asked.append(_Return(checkpoint, self._plan_of(checkpoint), self.plan))
+        self._asked.append(_Return(checkpoint, self.plan_of(checkpoint), self.plan))
         self._woken.set()
         self._tell()
         self._settle()
@@ -295,16 +311,22 @@ class Run(Driven):
         """The update that a roll-back asked for, and not yet done, goes to."""
         return next((asked.checkpoint.state["update"] for asked in tuple(self._asked)), None)
 
-    def _plan_of(self, checkpoint: Checkpoint) -> Plan:
+    def plan_of(self, checkpoint: Checkpoint) -> Plan:
         """The plan that a checkpoint was to go on with."""
         spec = checkpoint.state["plan"]
         for plan in (self.plan, *(plan for _, plan in self.plans)):
             if plan.spec() == spec:
                 return plan
-        return Plan.from_spec(spec, self.plan.tasks)
+        tasks = self.plan.tasks
+        return Plan.from_spec(spec, tasks if self.fold is None else self.fold.tasks(checkpoint.state["fold"], tasks))
+
+    def fold_state_of(self, checkpoint: Checkpoint) -> Any:
+        """What this run's fold had come to."""
+        return None if self.fold is None else checkpoint.state["fold"]
 
     def _between_updates(self) -> None:
-        """Roll back where that was asked."""
+        """Obey requests from elsewhere, and roll back where that was asked."""
+        self._obey()
         while self._asked:
             asked = self._asked.popleft()
             state = asked.checkpoint.state
@@ -316,6 +338,19 @@ class Run(Driven):
                     self._plan = asked.plan
                 self._branch()
             self._tell()
+
+    def _obey(self) -> None:
+        """Do what was asked through the recorder, and answer."""
+        if self._listens_to is None or time.monotonic() - self._listened < LISTEN_EVERY_S:
+            return
+        self._listened = time.monotonic()
+        try:
+            for request in self._listens_to.requests(sorted({self.name, self.first_name})):
+                if request.id not in self._obeyed:
+                    self._obeyed.add(request.id)
+                    self._listens_to.answer(request, obey(self, request))
+        except Exception:  # a store that is away is no reason to lose a training
+            log.exception("run %r cannot look for requests; it goes on and looks again", self.name)
 
     def _branch(self) -> None:
         """Go on under a name and with a folder of its own: trees drawn again have the ids of those that were left."""
@@ -341,14 +376,3 @@ def tasks_of_update(tasks: Sequence[Task], drawn: int, count: int, seed: int) ->
         order = np.random.default_rng([seed, place // len(tasks), 7]).permutation(len(tasks))
         picked.append(tasks[int(order[place % len(tasks)])])
     return picked
-
-
-def weights_digest(learner: Learner) -> str:
-    """Twelve hex digits over the trained tensors."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(learner.state().items()):
-        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-__all__ = ["Latest", "Run", "tasks_of_update", "weights_digest"]

@@ -1,15 +1,17 @@
-"""`train` and `resume`: from a policy, tasks and a reward to a run."""
+"""`train`, `resume` and `clone`: from a policy, tasks and a reward to a run."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import SettingError
 from workbench.protocols import Environment, Policy, Recorder
-from workbench.training.branches import check_unused, folder_after
+from workbench.training.branches import check_unused, folder_after, pick
 from workbench.training.checkpoint import load_checkpoint
+from workbench.training.folds import Fold
 from workbench.training.method import DrGRPO, Method
 from workbench.training.plan import Optimiser, Plan
 from workbench.training.run import Run
@@ -31,6 +33,7 @@ def train(
     name: str | None = None,
     checkpoints: str | Path | None = None,
     checkpoint_every: int = 10,
+    fold: Fold | None = None,
     **plan: Any,
 ) -> Run:
     """Prepare a run; nothing happens until it is iterated, finished or started.
@@ -44,6 +47,7 @@ def train(
         recorder: a store; rollouts, scores, plans and reports go there, checkpoints into its folder.
         checkpoints: folder for checkpoints, which holds none yet; default the recorder's.
         checkpoint_every: updates between checkpoints (one is always made at the end); 0: only at the end.
+        fold: decides after every update what the next will do: `Curriculum`, `Phases`, `EarlyStop`, or several `Folds`.
         plan: further fields of `Plan` (end_rule, micro_batch_tokens).
 
     Raises:
@@ -73,6 +77,7 @@ def train(
         name=name,
         folder=folder,
         checkpoint_every=checkpoint_every,
+        fold=fold,
     )
 
 
@@ -87,6 +92,7 @@ def resume(
     recorder: Recorder | None = None,
     name: str | None = None,
     checkpoint_every: int = 10,
+    fold: Fold | None = None,
 ) -> Run:
     """A new run that goes on from a checkpoint, to the same numbers as if it had never stopped.
 
@@ -96,12 +102,20 @@ def resume(
         tasks: the same as then.
         reward: needed where the first run's was a plain function, which no checkpoint can hold.
         updates: total, counted from the first run's start; default as planned then.
+        fold: the same as then.
 
     Raises:
         SettingError: other tasks or other base weights.
     """
     saved = load_checkpoint(checkpoint)
     state = saved.state
+    if (fold is None) != (state.get("fold") is None):
+        raise SettingError(
+            f"the checkpoint was made {'with' if fold is None else 'without'} a fold (curriculum, phases, early stop); "
+            f"{'give it again: resume(..., fold=...)' if fold is None else 'leave fold out'}"
+        )
+    if fold is not None:
+        tasks = fold.tasks(state["fold"], tasks)
     run = Run(
         policy,
         environment,
@@ -113,6 +127,8 @@ def resume(
         folder=folder_after(saved.folder, state["update"]) if recorder is None else None,
         checkpoint_every=checkpoint_every,
         continues={"run": state["run"], "update": state["update"]},
+        fold=fold,
+        fold_state=state.get("fold"),
     )
     if run.base != state["base"]:
         raise SettingError(
@@ -122,3 +138,52 @@ def resume(
     run.restore(saved)
     run.base = state["base"]
     return run
+
+
+def clone(
+    run: Run,
+    update: int | None = None,
+    *,
+    policy: Policy | None = None,
+    updates: int | None = None,
+    name: str | None = None,
+    **changes: Any,
+) -> Run:
+    """Another run that goes on from where this one was, with a change: ``clone(run, 20, optimiser=Optimiser(1e-4))``.
+
+    The run itself is left as it is and may be going on. Without a change the clone does what it did, to the last bit.
+
+    Args:
+        update: goes on from the checkpoint made after this update; default the newest.
+        policy: takes the checkpoint's weights; default a copy of the run's.
+        updates: total, counted from the first run's start; default as the run's.
+        changes: fields of `Plan`, in force from the clone's first update on.
+
+    Raises:
+        SettingError: no such checkpoint, no such field, or another kind of critic.
+    """
+    saved = run.checkpoints()
+    newest = saved[-1].update if saved else run.update
+    checkpoint = load_checkpoint(pick(saved, newest if update is None else update, run.name).folder)
+    plan = run.plan_of(checkpoint)
+    changed = plan.replace(**changes)
+    if (plan.critic and plan.critic.form) != (changed.critic and changed.critic.form):
+        raise SettingError(f"a clone keeps the critic of its run, {plan.critic}; got {changed.critic}")
+    state = checkpoint.state
+    other = Run(
+        copy.deepcopy(run.policy) if policy is None else policy,
+        run.environment,
+        changed,
+        updates=run.updates if updates is None else updates,
+        seed=state["seed"],
+        recorder=run.recorder,
+        name=name,
+        folder=folder_after(checkpoint.folder, -1) if run.recorder is None else None,
+        checkpoint_every=run.checkpoint_every,
+        continues={"run": state["run"], "update": state["update"]},
+        fold=run.fold,
+        fold_state=run.fold_state_of(checkpoint),
+    )
+    other.restore(checkpoint)
+    other.base = state["base"]
+    return other

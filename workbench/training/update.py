@@ -23,7 +23,7 @@ class Trained:
     loss: float
     grad_norm: float  # before clipping
     clipped: float  # share of tokens at the clip
-    kl: float  # nats; NaN without a reference
+    kl: float  # nats; NaN where it is not in the loss
     entropy: float  # nats; NaN where not computed
     moved: float  # largest change of a weight
     before_T: np.ndarray  # logp of the trained tokens under the weights the update began with
@@ -55,10 +55,11 @@ def train_on(
         CheckFailed: the loss or the gradient of a step is not finite; that step changes no weight.
     """
     kept = weighted_rows(rows, loss)
-    batches = micro_batches(kept, micro_batch_tokens)
+    batches = micro_batches(kept, micro_batch_tokens, whole=loss.ratio == "sequence")
     parameters = learner.parameters()
     start = [parameter.detach().clone() for parameter in parameters]
-    reference = learner.reference(batches) if loss.kl is not None else [None] * len(batches)
+    pulled = loss.kl is not None and loss.kl.into == "loss"
+    reference = learner.reference(batches) if pulled else [None] * len(batches)
     before: list[torch.Tensor] = []
     norm = total = 0.0
     sums = dict.fromkeys(("clipped", "kl", "entropy"), 0.0)
@@ -83,7 +84,7 @@ def train_on(
         loss=total,
         grad_norm=norm,
         clipped=sums["clipped"] / max(tokens, 1),
-        kl=sums["kl"] / max(tokens, 1) if loss.kl is not None else float("nan"),
+        kl=sums["kl"] / max(tokens, 1) if pulled else float("nan"),
         entropy=sums["entropy"] / max(tokens, 1) if loss.entropy else float("nan"),
         moved=moved,
         before_T=np.concatenate([b.float().cpu().numpy() for b in before]) if before else np.zeros(0, np.float32),
@@ -108,6 +109,7 @@ def _backward(
         sampler_T=_flat([row.tokens.logprobs_T for row in batch], batch, device),
         advantages_T=_flat([row.advantages_T for row in batch], batch, device),
         weights_T=_flat([row.weights_T for row in batch], batch, device),
+        trajectory_T=torch.from_numpy(trained_trajectories(batch)).to(device),
         reference_T=reference_T,
         entropy_T=likely.entropy_T,
     )
