@@ -30,6 +30,10 @@ test: $(VENV)/.with-test ## all tests
 test-fast: $(VENV)/.with-test ## the tests that need no browser and take no minutes
 	@$(BIN)/python -m pytest -m "not slow and not browser" $(TESTS) $(ARGS)
 
+test-peers: $(VENV)/.with-test ## files of the formats' peers: give it an environment of its own, VENV=.venv-peers
+	@$(INSTALL) "inspect-ai>=0.3" "verifiers>=0.4" && $(INSTALL) --no-deps docent verl
+	@$(BIN)/python -m pytest -rs tests/formats/test_peers.py $(ARGS)
+
 lab: $(VENV)/.with-lab ## JupyterLab in notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
@@ -64,5 +68,5 @@ $(VENV)/.with-%: pyproject.toml $(VENV)/.with-python
 	    echo "-> pip failed; its lines above say why. Where the package index is a mirror, set PIP_INDEX_URL"; exit 1; }
 	@touch $@
 
-.PHONY: help demo test test-fast lab check bench bench-learning clean
+.PHONY: help demo test test-fast test-peers lab check bench bench-learning clean
 .PRECIOUS: $(VENV)/.with-%

@@ -182,7 +182,7 @@ def test_a_model_without_habits_needs_a_template_that_fits_it(
         ("workbench rollout --policy {policy} {files} --name r1", "run 'r1' is there already"),
         (
             "workbench train --policy {policy} {files} --method PPPO",
-            "no method 'PPPO'; known: DAPO, DrGRPO, GRPO, RLOO",
+            "no method 'PPPO'; known: DAPO, DrGRPO, GRPO, GSPO, PPO",
         ),
         ("workbench train --policy {policy} {files} --reward 'Exact'", "Did you mean 'ExactMatch'?"),
         ("workbench train --policy {policy} {files} --save questions.jsonl", "holds other things"),

@@ -73,6 +73,25 @@ def test_a_verl_dump_is_grouped_by_prompt_and_step(tmp_path: Path):
     assert two.scores[0].total == 0.0 and two.scores[0].status_S[0] == Status.SCORED
 
 
+@pytest.mark.parametrize(
+    ("printed", "golds"),
+    [
+        ("['Ed']", ("Ed",)),
+        ("""['Ed' "O'Ed"\n 'a, b']""", ("Ed", "O'Ed", "a, b")),
+        ("['Ed', 'Edward']", ("Ed", "Edward")),
+        ("[Ed]", ("[Ed]",)),
+        ("['\\x']", ("['\\x']",)),
+        ("'Ed'", ("'Ed'",)),
+        ("[]", ("[]",)),
+    ],
+)
+def test_golds_as_numpy_prints_them_are_a_list(printed: str, golds: tuple[str, ...], tmp_path: Path):
+    row = {**SAMPLES["verl"][0], "gts": {"target": printed}, "acc": "True"}
+    [record] = read_rows(tmp_path, [row])
+    assert record.tree.task.golds == golds
+    assert {part.name: part.scores.value for part in record.scores[0].parts}["acc"] == 1.0
+
+
 def test_uids_of_verl_make_the_trees(tmp_path: Path):
     rows = [{**row, "step": 1, "uid": f"s{n // 2}_{n % 2}_0"} for n, row in enumerate(SAMPLES["verl"][:1] * 4)]
     assert [record.tree.id for record in read_rows(tmp_path, rows)] == ["s0", "s1"]

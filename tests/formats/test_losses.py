@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.formats.losing import differs, stripped, whole
+from tests.formats.samples import SAMPLES
 from tests.formats.strategies import any_record, chat_record, rich_record
 from tests.store.trees import facts
 from workbench.formats import Record, format_named, formats, read, write
@@ -85,3 +87,21 @@ def test_a_format_that_is_only_read_says_which_can_be_written(tmp_path: Path):
     with pytest.raises(ValueError, match="only read here; written can be: jsonl, openai"):
         write([], tmp_path / "file", readers[0])
     assert format_named("openai").name == "openai"
+
+
+MADE = {"task.id", "tree.id", "trajectory.id", "step.spans", "scores.steps"}
+"""What reading makes where the file has none of its own: names, spans of what tags mark, scores as totals."""
+
+
+def test_every_format_says_what_it_lacks():
+    assert {name for name, one in formats().items() if not one.lacks} == set(OURS)
+
+
+@pytest.mark.parametrize("format", [name for name in SAMPLES if formats()[name].write is None])
+def test_what_a_format_cannot_carry_is_empty_after_reading(format: str, tmp_path: Path):
+    (tmp_path / "file.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SAMPLES[format]))
+    for record in read(tmp_path / "file.jsonl", format):
+        assert isinstance(record, Record)
+        lacks = formats()[format].lacks - MADE
+        there = [name for name in sorted(lacks) if differs(stripped(record, {name}), stripped(record, ()), facts)]
+        assert not there, f"{format} is said to lack what it brings: {there}"

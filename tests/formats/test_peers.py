@@ -1,20 +1,23 @@
 """Written with the peer's own package, read here, and the other way round. Skipped where the package is absent.
 
-The packages are no dependencies: ``pip install inspect-ai verifiers atif openai opentelemetry-sdk
-opentelemetry-exporter-otlp-proto-common openinference-semantic-conventions`` into an environment of their own runs all.
+CONTRIBUTING names the environment that runs all of them. The small packages come with the extra ``test``.
 """
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import math
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.formats.samples import ATIF, EPISODE
+from tests.formats.samples import ATIF, CHAT, EPISODE, PROMPT, SAID
 from tests.formats.strategies import rich_record
 from workbench.formats import Record, guess, read, write
 from workbench.scores import Status
@@ -135,6 +138,126 @@ def test_openai_takes_the_messages_we_write(tmp_path: Path):
     for line in (tmp_path / "chat.jsonl").read_text().splitlines():
         messages = adapter.validate_python(json.loads(line)["messages"])
         assert [m["role"] for m in messages][:3] == ["user", "assistant", "tool"]
+
+
+def test_atif_takes_the_steps_we_read(tmp_path: Path):
+    atif = peer("atif")
+    (tmp_path / "trajectory.json").write_text(json.dumps(ATIF))
+    record = only(tmp_path / "trajectory.json", "atif")
+    made = atif.Trajectory.model_validate(ATIF)
+    said = [step.message for step in made.steps if step.source == "agent"]
+    assert [step.text.rpartition("</think>\n")[2] for step in record.tree.trajectories[0].steps] == said
+
+
+# ---------------------------------------------------------------- Docent, Langfuse
+
+
+def test_a_run_that_docent_wrote(tmp_path: Path):
+    models, chat = peer("docent.data_models"), peer("docent.data_models.chat")
+    call = {"id": "c1", "type": "function", "function": "search", "arguments": {"query": "Ed Wood"}}
+    thought = [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "Tim Burton"}]
+    given = [
+        *CHAT[:2],
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "A film by Tim Burton."},
+        {"role": "assistant", "content": thought},
+    ]
+    transcript = models.Transcript(messages=[chat.parse_chat_message(message) for message in given])
+    metadata = {"scores": {"correct": True}, "task_id": "q1"}
+    run = models.AgentRun(transcripts=[transcript], metadata=metadata)
+    (tmp_path / "run.json").write_text(run.model_dump_json(indent=1))
+    record = only(tmp_path / "run.json", "docent")
+    one, two = record.tree.trajectories[0].steps
+    assert (one.queries, one.observation) == (("Ed Wood",), "A film by Tim Burton.")
+    assert two.span("think") == "hm" and record.tree.trajectories[0].answer == "Tim Burton"
+    assert record.tree.task.id == "q1" and record.scores[0].value == 1.0
+
+
+@pytest.mark.parametrize("page", [True, False])
+def test_observations_that_langfuse_gave(page: bool, tmp_path: Path):
+    api = peer("langfuse.api")
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    common = {"trace_id": "t", "project_id": "p", "type": "GENERATION", "model": "qwen"}
+    rows = [
+        api.ObservationV2(id="o1", start_time=start, input=CHAT[:2], output=CHAT[2], **common),
+        api.ObservationV2(
+            id="o2", start_time=start + timedelta(seconds=2), input=CHAT[:4], output=json.dumps(CHAT[4]), **common
+        ),
+    ]
+    if page:
+        told = api.ObservationsV2Response(data=rows, meta=api.ObservationsV2Meta()).json()
+    else:
+        told = "".join(row.json() + "\n" for row in rows)
+    (tmp_path / "observations.jsonl").write_text(told)
+    [trajectory] = only(tmp_path / "observations.jsonl", "langfuse").tree
+    assert trajectory.id.startswith("t") and len(trajectory.steps) == 2 and trajectory.answer == "Tim Burton"
+    assert trajectory.steps[0].queries == ("Ed Wood",) and trajectory.steps[0].policy == "qwen"
+
+
+# ---------------------------------------------------------------- verl, TRL
+
+
+@pytest.mark.parametrize("module", ["ray_trainer.py", "v1/trainer_base.py"])
+def test_a_dump_that_verl_wrote(module: str, tmp_path: Path):
+    # its function alone, from its source: importing the trainer would want ray and a GPU's libraries
+    found = importlib.util.find_spec("verl")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the peer package verl is not installed")
+    source = (Path(found.submodule_search_locations[0]) / "trainer/ppo" / module).read_text()
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    [function] = [node for node in functions if node.name == "_write_generations"]
+    function.decorator_list = []
+    names: dict[str, Any] = {"os": os, "json": json, "np": np}
+    exec(compile(ast.Module([function], []), module, "exec"), names)
+    beside = {"acc": np.array([True, False]), "em": [1.0, 0.0]}
+    golds = [{"target": np.array(["Tim Burton", "Tim O'Burton"], object)}] * 2
+    names["_write_generations"]([PROMPT] * 2, [SAID] * 2, golds, [1.0, 0.0], beside, str(tmp_path), 7)
+    record = only(tmp_path / "7.jsonl", "verl")
+    assert record.update == 7 and [one.answer for one in record.tree] == ["Tim Burton"] * 2
+    assert record.tree.task.golds == ("Tim Burton", "Tim O'Burton")
+    assert [[part.scores.value for part in scores.parts] for scores in record.scores] == [[1, 1, 1], [0, 0, 0]]
+
+
+@pytest.mark.slow
+def test_completions_that_trl_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trl, datasets = peer("trl"), pytest.importorskip("datasets")
+    from tests.tiny_model import tiny_engine
+
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    engine = tiny_engine()
+    engine.tokenizer.pad_token = engine.tokenizer.eos_token
+    prompts = [{"prompt": [{"role": "user", "content": f"Question: {n}?"}]} for n in range(2)]
+    engine.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+
+    def length(completions: list, **_: Any) -> list[float | None]:
+        return [None if n == 0 else float(n) for n in range(len(completions))]
+
+    sizes = {"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8, "max_steps": 1}
+    logging = {"log_completions": True, "logging_steps": 1, "report_to": [], "use_cpu": True, "bf16": False}
+    settings = trl.GRPOConfig(str(tmp_path), **sizes, **logging)
+    trl.GRPOTrainer(
+        engine.model,
+        length,
+        args=settings,
+        train_dataset=datasets.Dataset.from_list(prompts),
+        processing_class=engine.tokenizer,
+    ).train()
+    [file] = (tmp_path / "completions").glob("*.parquet")
+    assert guess(file).format.name == "trl" and guess(file).sure
+    records = [one for one in read(file) if isinstance(one, Record)]
+    scores = [one for record in records for one in record.scores]
+    assert sum(len(record.tree) for record in records) == 4 and {record.update for record in records} == {1}
+    assert sorted(str(one.value) for one in scores) == ["1.0", "2.0", "3.0", "nan"]
+    assert {record.tree.task.question for record in records} == {"0?", "1?"}
+
+
+def test_trl_takes_the_completions_we_write(tmp_path: Path):
+    data_utils, datasets = peer("trl.data_utils"), pytest.importorskip("datasets")
+    write([rich_record()], tmp_path / "completions.parquet", "trl")
+    rows = datasets.load_dataset("parquet", data_files=str(tmp_path / "completions.parquet"), cache_dir=str(tmp_path))
+    for row in rows["train"]:
+        assert data_utils.is_conversational(row)
+        assert [message["role"] for message in row["completion"]][0] == "assistant"
 
 
 # ---------------------------------------------------------------- OpenTelemetry

@@ -1,9 +1,10 @@
-"""Langfuse's traces, as its API and its export button give them: ``{"trace": {...}, "observations": [...]}``.
+"""Langfuse's traces, as its export button gives them: ``{"trace": {...}, "observations": [...]}``; and observations.
 
 Layout of langfuse (web's trace download; packages/shared/src/domain, `TraceDomain`, `Observation`, `ScoreDomain`): an
 observation has type, startTime, endTime, model, input and output, the latter as values or as JSON text. GENERATIONs are
 the model calls. A score made by a person (source ANNOTATION) is a label, others are scores of the whole trace, each a
-term of weight 1. A trace is a tree (see spans.py).
+term of weight 1. A trace is a tree (see spans.py). The API of langfuse 5 (langfuse.api, `ObservationsV2Response`) gives
+observations alone, in pages ``{"data": [...]}``, its blob export one a row; those of one traceId are a trace.
 """
 
 from __future__ import annotations
@@ -15,29 +16,58 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import FormatError
-from workbench.formats.contract import Format, Read, Record
+from workbench.formats.contract import BadRow, Format, Read, Record
 from workbench.formats.files import Head, Row, json_rows
 from workbench.formats.losses import all_but
 from workbench.formats.paying import number, paid, summed
-from workbench.formats.reading import each
+from workbench.formats.reading import each, gathered
 from workbench.formats.spans import ModelCall, Trace, call_of, record_of
 
 Raw = Mapping[str, Any]
+FLAT = {"id", "traceId", "startTime", "type"}
+"""What an observation that stands alone has."""
 
 
 def sniff(head: Head) -> float:
     trace = head.row.get("trace", head.row)
     rows = head.row.get("observations", trace.get("observations") if isinstance(trace, dict) else None)
     typed = isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict) and "startTime" in rows[0]
-    return 1.0 if typed else 0.0
+    return 1.0 if typed or _stand_alone(head.row) else 0.0
+
+
+def _stand_alone(row: Raw) -> bool:
+    """True for an observation, or a page of them."""
+    page = row.get("data", [row])
+    return isinstance(page, list) and bool(page) and all(isinstance(one, dict) and one.keys() >= FLAT for one in page)
 
 
 def read(path: Path) -> Iterator[Read]:
-    return each(json_rows(path), lambda row: [_record(row)])
+    if _stand_alone(Head.of(path).row):
+        return _of_observations(path)
+    return each(json_rows(path), lambda row: [_record(row.value)])
 
 
-def _record(row: Row) -> Record:
-    value: Raw = row.value
+def _of_observations(path: Path) -> Iterator[Read]:
+    """A trace for the observations of each traceId, within the window of `gathered`."""
+    observations = each(json_rows(path), _observations)
+    for members in gathered(observations, lambda one: str(one[1]["traceId"]), lambda one: one[0]):
+        if isinstance(members, BadRow):
+            yield members
+            continue
+        name = members[0][1]["traceId"]
+        trace = {"trace": {"id": name}, "observations": [one for _, one in members]}
+        yield from each([Row(0, f"trace {name}", trace)], lambda row: [_record(row.value)])
+
+
+def _observations(row: Row) -> list[tuple[int, Raw]]:
+    """The observations of a row, each with its size."""
+    if not _stand_alone(row.value):
+        raise FormatError(f"an observation needs {', '.join(sorted(FLAT))}; this has {sorted(row.value)[:12]}")
+    page = row.value.get("data", [row.value])
+    return [(row.size // len(page), one) for one in page]
+
+
+def _record(value: Raw) -> Record:
     trace: Raw = value.get("trace", value)
     observations = value.get("observations") or trace.get("observations") or []
     by_id = {one["id"]: one for one in observations}
@@ -104,7 +134,7 @@ FORMAT = Format(
     read,
     None,
     all_but(
-        "steps calls call.result step.policy step.seconds task.question tree.id tree.extras trajectory.role "
-        "scores scores.parts scores.names scores.why labels"
+        "steps calls call.hits call.result step.policy step.seconds task.question tree.id tree.extras trajectory.role "
+        "trajectory.extras scores scores.parts scores.names scores.why labels"
     ),
 )

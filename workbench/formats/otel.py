@@ -31,18 +31,12 @@ def sniff(head: Head) -> float:
 
 
 def read(path: Path) -> Iterator[Read]:
-    bad: list[BadRow] = []
-
-    def good() -> Iterator[Span]:
-        for one in each(json_rows(path), spans_in):
-            if isinstance(one, BadRow):
-                bad.append(one)
-            else:
-                yield one
-
-    traces = gathered(good(), lambda span: span.trace, lambda span: span.size)
-    yield from each((Row(0, f"trace {spans[0].trace}", spans) for spans in traces), lambda row: [_record(row.value)])
-    yield from bad
+    spans = each(json_rows(path), spans_in)
+    for members in gathered(spans, lambda span: span.trace, lambda span: span.size):
+        if isinstance(members, BadRow):
+            yield members
+        else:
+            yield from each([Row(0, f"trace {members[0].trace}", members)], lambda row: [_record(row.value)])
 
 
 def _record(spans: list[Span]) -> Record:

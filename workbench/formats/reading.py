@@ -80,9 +80,9 @@ class Rollout:
 
 
 def gathered(
-    items: Iterable[T], key: Callable[[T], str], size: Callable[[T], int], window: int = WINDOW
-) -> Iterator[list[T]]:
-    """The items of each key, in order of first appearance.
+    items: Iterable[T | BadRow], key: Callable[[T], str], size: Callable[[T], int], window: int = WINDOW
+) -> Iterator[list[T] | BadRow]:
+    """The items of each key, in order of first appearance; a bad row comes out at once.
 
     A list is given out when `window` characters wait, oldest first, or at the end. Items of its key that come after
     that form another list: so memory stays bounded, and what stands within the window is gathered whole.
@@ -90,6 +90,9 @@ def gathered(
     waiting: dict[str, list[T]] = {}
     held = 0
     for item in items:
+        if isinstance(item, BadRow):
+            yield item
+            continue
         waiting.setdefault(key(item), []).append(item)
         held += size(item)
         while held > window and len(waiting) > 1:
@@ -104,20 +107,11 @@ def together(rollouts: Iterable[Rollout | BadRow], window: int = WINDOW) -> Iter
 
     What of a key comes too late forms another tree, which an import calls ``<id>~2``.
     """
-    bad: list[BadRow] = []
-
-    def good() -> Iterator[Rollout]:
-        for one in rollouts:
-            if isinstance(one, BadRow):
-                bad.append(one)
-            else:
-                yield one
-
-    for members in gathered(good(), lambda one: one.key, lambda one: one.size, window):
-        yield from bad
-        bad.clear()
-        yield from _records(members)
-    yield from bad
+    for members in gathered(rollouts, lambda one: one.key, lambda one: one.size, window):
+        if isinstance(members, BadRow):
+            yield members
+        else:
+            yield from _records(members)
 
 
 def _records(members: list[Rollout]) -> Iterator[Read]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +19,8 @@ ASSISTANT = re.compile(
     r".*(?:<\|im_start\|>assistant\n|<\|start_header_id\|>assistant<\|end_header_id\|>\n\n)", re.DOTALL
 )
 QUESTION = re.compile(r"Question: ?(.+?)\s*(?:\n|<\||$)")
+QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+PRINTED = re.compile(rf"\[(?:(?:{QUOTED.pattern})[\s,]*)+\]")
 
 
 def question_in(prompt: str) -> str:
@@ -35,8 +39,15 @@ def parted(text: str) -> tuple[str, str]:
 
 
 def golds_in(value: Any) -> tuple[str, ...]:
-    """Golds as verl and Search-R1 keep them: a text, a list, or ``{"target": [...]}``."""
-    return texts(value.get("target") if isinstance(value, Mapping) else value)
+    """Golds as verl and Search-R1 keep them: a text, a list, or ``{"target": [...]}``.
+
+    A list may stand as numpy prints it, ``['Ed' 'Edward']``: verl's ray_trainer writes an array so (``default=str``).
+    """
+    golds = value.get("target") if isinstance(value, Mapping) else value
+    if isinstance(golds, str) and PRINTED.fullmatch(golds.strip()):
+        with contextlib.suppress(SyntaxError, ValueError):
+            return texts([ast.literal_eval(text) for text in QUOTED.findall(golds)])
+    return texts(golds)
 
 
 def tagged(row: Row, prompt: str, response: str, golds: Any, *, used: tuple[str, ...], key: str = "") -> Rollout:
@@ -55,6 +66,7 @@ def tagged(row: Row, prompt: str, response: str, golds: Any, *, used: tuple[str,
     steps = steps_of(response, name, prompt)
     end, reason = end_of(steps)
     beside = rest_of(value, *used)
+    beside = {k: v == "True" if v in ("True", "False") else v for k, v in beside.items()}  # numpy's, as text
     numbers = {k: v for k, v in beside.items() if isinstance(v, bool | int | float)}
     extras = {k: v for k, v in beside.items() if k not in numbers}
     scored = next((k for k in ("score", "reward", "em") if k in value), None)

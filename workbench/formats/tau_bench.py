@@ -52,6 +52,7 @@ FORMAT = Format(
     read,
     None,
     all_but(
-        "steps calls call.result step.policy task.id task.question task.extras trajectory.id trajectory.extras scores"
+        "steps calls call.hits call.result step.policy task.id task.question task.extras trajectory.id "
+        "trajectory.extras scores"
     ),
 )
