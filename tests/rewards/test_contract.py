@@ -190,11 +190,11 @@ REWARDS = (*(case.reward for case in CASES.values()), *MORE)
 
 
 def registered() -> set[type[Reward]]:
-    """Every reward class of the workbench, found by importing all of the room."""
+    """Every reward class of the rewards' room, found by importing all of it (a bench elsewhere may bring its own)."""
     for module in pkgutil.iter_modules(workbench.rewards.__path__):
         importlib.import_module(f"workbench.rewards.{module.name}")
-    made = {cls for cls in PARTS.values() if issubclass(cls, Reward) and cls.__module__.startswith("workbench.")}
-    return made
+    made = {cls for cls in PARTS.values() if issubclass(cls, Reward)}
+    return {cls for cls in made if cls.__module__.startswith(f"{workbench.rewards.__name__}.")}
 
 
 def same(one: list[Scores], other: list[Scores]) -> bool:
