@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,26 @@ def read(path: Path) -> Iterator[Read]:
 def _rollout(row: Row, rewards: list[str]) -> Rollout:
     value, name = row.value, str(row.number)
     prompt, completion, update = value["prompt"], value["completion"], int(value.get("step") or 0)
-    extras = rest_of(value, *USED, *rewards)
-    if isinstance(completion, str):
-        text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
-        steps, question = steps_of(completion, name, text), question_in(text)
-        end, reason = end_of(steps)
-    else:
-        given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        chat = read_chat([*given, *completion], name, prompt=len(given))
-        steps, question = chat.steps, chat.question
-        end, reason = end_of_chat(steps)
-        extras |= {} if len(given) == 1 and chat.prompt[0].role == "user" else {"prompt": [_full(m) for m in given]}
+    made = trajectory_of(prompt, completion, name)
+    made = replace(made, extras=rest_of(value, *USED, *rewards) | made.extras)
     terms = {n: (1.0, unpaid() if math.isnan(number(value[n])) else paid(value[n])) for n in rewards}
-    task = task_named(question)
-    made = Trajectory(name, task, steps, end, reason, extras=extras)
+    task = made.task
     key = f"{update} {text_id('p', json.dumps(prompt, sort_keys=True))}"
     tree = f"{task.id}@{update}" if update else task.id
     return Rollout(key, made, summed(terms) if terms else None, (), update, row.size, tree)
+
+
+def trajectory_of(prompt: str | list, completion: str | list, name: str) -> Trajectory:
+    """One completion, both as a text or both as messages; its task knows the question alone."""
+    if isinstance(completion, str):
+        text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+        steps = steps_of(completion, name, text)
+        return Trajectory(name, task_named(question_in(text)), steps, *end_of(steps))
+    given = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    chat = read_chat([*given, *completion], name, prompt=len(given))
+    plain = len(given) == 1 and chat.prompt[0].role == "user"
+    extras = {} if plain else {"prompt": [_full(message) for message in given]}
+    return Trajectory(name, task_named(chat.question), chat.steps, *end_of_chat(chat.steps), extras=extras)
 
 
 def _full(message: dict[str, Any]) -> dict[str, Any]:
