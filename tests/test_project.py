@@ -265,6 +265,8 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ]", name)[0]).lower()
 
 
+ALONE = {"verl"}
+"""Packages that cannot be installed beside this one: no extra can name them."""
 NAMED_OTHERWISE = {"phoenix": "arize-phoenix", "opentelemetry": "opentelemetry-sdk"}
 """Packages that tests do without, by what is imported of them, where that is another name."""
 
@@ -277,7 +279,7 @@ def test_whatever_is_imported_is_declared():
     for path in [*sources(ROOT), *tests]:
         for line, module in imports(path, ROOT):
             top = module.split(".")[0]
-            if top not in {"workbench", "widgets", "tests", *sys.stdlib_module_names}:
+            if top not in {"workbench", "widgets", "tests", *ALONE, *sys.stdlib_module_names}:
                 names = {plain(name) for name in shipped_by.get(top, [NAMED_OTHERWISE.get(top, top)])}
                 assert names & declared, (
                     f"{path.relative_to(ROOT)}:{line} imports {top}; pyproject.toml does not list it"

@@ -241,7 +241,7 @@ class StepCredit:
 
     def __init__(self, *args: Any, credit: Credit, reward_funcs: RewardFunction, **settings: Any) -> None:
         self.credit, self.paid = credit, reward_funcs
-        super().__init__(*args, reward_funcs=reward_funcs, **settings)
+        super().__init__(*args, reward_funcs=reward_funcs, **settings)  # type: ignore[call-arg]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]

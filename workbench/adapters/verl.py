@@ -156,7 +156,11 @@ def _turns(response_mask: Any) -> list[np.ndarray]:
 def _flat(rewards_BT: np.ndarray, response_mask: Any, index: Any) -> tuple[FlatBatch, np.ndarray]:
     """The rows as steps, and where [T] of the flat [B * T] each own token stands."""
     width = rewards_BT.shape[1]
-    paid, parents, tokens, leaves, places = [], [], [], [], []
+    paid: list[float] = []  # of each step
+    parents: list[int] = []
+    tokens: list[int] = []
+    leaves: list[int] = []  # of each row
+    places: list[np.ndarray] = []
     for row, turn_T in enumerate(_turns(response_mask)):
         count = int(turn_T.max(initial=-1)) + 1
         if not count:

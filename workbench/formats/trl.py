@@ -45,7 +45,7 @@ def _rollout(row: Row, rewards: list[str]) -> Rollout:
     value, name = row.value, str(row.number)
     prompt, completion, update = value["prompt"], value["completion"], int(value.get("step") or 0)
     made = trajectory_of(prompt, completion, name)
-    made = replace(made, extras=rest_of(value, *USED, *rewards) | made.extras)
+    made = replace(made, extras={**rest_of(value, *USED, *rewards), **made.extras})
     terms = {n: (1.0, unpaid() if math.isnan(number(value[n])) else paid(value[n])) for n in rewards}
     task = made.task
     key = f"{update} {text_id('p', json.dumps(prompt, sort_keys=True))}"
