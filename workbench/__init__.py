@@ -38,7 +38,7 @@ _NAMES = {
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
-    "workbench.training.folds": "Curriculum EarlyStop Folds Phases",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
     "workbench.training.held_out": "HeldOut",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",

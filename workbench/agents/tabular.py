@@ -7,6 +7,7 @@ the training run treat it like a language model.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from workbench.errors import SettingError
 from workbench.protocols import Environment, Observed, Outcome, Prefix, Turn
 from workbench.trajectory import Call, Context, Span, Task, Tokens, Trajectory
 
-Action = Callable[[Prefix], Call | str]
-"""From the trajectory so far to a tool call, or to the text of a final answer."""
+Action = Callable[[Prefix], Call | str | Turn]
+"""From the trajectory so far to a tool call, to the text of a final answer, or to all that a turn holds: several calls,
+spans of any name, a context of its own. Its token is the policy's."""
 
 
 class TabularPolicy:
@@ -100,6 +102,8 @@ class TabularPolicy:
         name, make = list(self.actions.items())[action]
         done = make(prefix)
         tokens = Tokens.sampled([action], [logprob])
+        if isinstance(done, Turn):
+            return replace(done, tokens=tokens)
         if isinstance(done, Call):
             return Turn(text=name, calls=(done,), spans=(Span("query", done.query, 0, 1),), tokens=tokens)
         return Turn(text=name, spans=(Span("answer", done, 0, 1),), tokens=tokens, answered=True)

@@ -7,7 +7,7 @@ Its state is plain JSON data that goes into the checkpoints, so that a resumed r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
@@ -157,6 +157,25 @@ class Phases:
 
     def __call__(self, state: State, report: Report, plan: Plan) -> tuple[State, Plan | None]:
         return {}, plan.replace(**self.at.get(report.update + 1, {}))
+
+    def tasks(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
+        return tasks
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """Fields of the plan that follow the number of the update: ``Scheduled(lambda n: {"reward": mixed(beta(n))})``.
+
+    `make` is told the update (from 1) and gives the fields for it; `workbench.training.schedules` has the usual curves.
+    """
+
+    make: Callable[[int], Mapping[str, Any]]
+
+    def begin(self, plan: Plan) -> tuple[State, Plan]:
+        return {}, plan.replace(**self.make(1))
+
+    def __call__(self, state: State, report: Report, plan: Plan) -> tuple[State, Plan | None]:
+        return {}, plan.replace(**self.make(report.update + 1))
 
     def tasks(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
         return tasks
