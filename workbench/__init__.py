@@ -29,6 +29,8 @@ _NAMES = {
     "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report pass_at_k "
     "retrieval_metrics term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
+    "workbench.agents.contexts": "HideRejected",
+    "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
     "workbench.agents.tabular": "TabularPolicy",
@@ -38,6 +40,7 @@ _NAMES = {
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
+    "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
