@@ -20,8 +20,8 @@ _NAMES = {
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
     "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
-    "OverLong Placed Product ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch SelfAssessment "
-    "TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
+    "OnLastStep OverLong Placed Product ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
+    "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "

@@ -15,7 +15,7 @@ from workbench.rewards.gates import Gate, Product
 from workbench.rewards.lengths import OverLong
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import RepeatedQueries, SearchKeyMatch
-from workbench.rewards.reduce import Clip, ReduceSteps
+from workbench.rewards.reduce import Clip, OnLastStep, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
 
@@ -31,6 +31,7 @@ __all__ = [
     "Gate",
     "HitRelevance",
     "Named",
+    "OnLastStep",
     "OverLong",
     "Placed",
     "Product",
