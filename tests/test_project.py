@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 
-CHAINS = (("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
+CHAINS = (("rewards", "evaluation"), ("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
 """Inside a floor, a room may import those that stand before it in its chain. Floors 1 and 6 are free inside."""
 
 ARITHMETIC = ("rewards", "credit", "exploration", "evaluation")

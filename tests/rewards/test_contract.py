@@ -260,6 +260,23 @@ def test_values_stay_in_the_declared_range(reward):
 
 
 @by_repr
+def test_totals_stay_in_the_declared_bounds(reward):
+    for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
+        bounds = [reward.bounds(right, len(trajectory.steps)) for right in (True, False)]
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
+def test_a_right_answer_stays_in_the_bounds_of_right_ones_and_junk_in_those_of_wrong_ones(reward):
+    junk = replace(RIGHT, id="junk", steps=(*RIGHT.steps[:-1], a_step("junk", answer="qwerty", tokens=4)))
+    for right, trajectory in ((True, RIGHT), (False, junk)):
+        low, high = reward.bounds(right, len(trajectory.steps))
+        [scores] = reward(Group((trajectory,)))
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
 def test_the_input_is_not_changed_and_the_same_input_scores_the_same(reward):
     before = copy.deepcopy(GROUP)
     first, second = reward(GROUP), reward(GROUP)

@@ -4,14 +4,18 @@ from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from workbench.evaluation.pass_at_k import pass_at_k
 from workbench.evaluation.retrieval_metrics import retrieval_metrics
+from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
 from workbench.evaluation.terms import term_report
 
 __all__ = [
     "Interval",
+    "Lint",
+    "Remark",
     "bootstrap_interval",
     "efficiency_report",
     "pass_at_k",
     "retrieval_metrics",
+    "spec_lint",
     "term_report",
     "wilson_interval",
 ]
