@@ -21,12 +21,16 @@ _NAMES = {
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
     "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
     "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards.lengths": "ReachLength",
+    "workbench.rewards.overlap": "SetJaccard",
+    "workbench.rewards.tool_calls": "ToolCallMatch",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
     "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
     "wilson_interval",
+    "workbench.evaluation.agreement": "label_accuracy preference_accuracy",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",

@@ -26,11 +26,14 @@ from workbench.rewards import (
     OverLong,
     Placed,
     Product,
+    ReachLength,
     ReduceSteps,
     RepeatedDocuments,
     Reward,
     SearchKeyMatch,
+    SetJaccard,
     TokenF1,
+    ToolCallMatch,
     WeightedSum,
     WellFormed,
     place,
@@ -61,6 +64,11 @@ TASK = a_task(
         SubQuestion("Which neighbour?", ("Spain",), "p2", ("countries bordering France", "France neighbours")),
     ),
     gold_texts=("Paris is the capital of France", "France borders Spain"),
+    gold_calls=(
+        {"name": "search", "parameters": {"query": "capital of France"}},
+        {"name": "search", "parameters": {"query": "countries bordering France"}},
+    ),
+    blocks=("think", "search", "answer"),
 )
 TEXTS = {"p1": "Paris is the capital of France", "p2": "France borders Spain", "copy": "France borders Spain"}
 
@@ -92,6 +100,7 @@ PROBES = (
     with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
     with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
     with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    probe(["x"], ["y"], id="the second search first", queries=["countries bordering France", "x"]),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
 GROUP = Group(PROBES)
@@ -122,8 +131,16 @@ CASES: dict[type[Reward], Case] = {
     TokenF1: Case(TokenF1(), {"yes_no": False, "digits": 1, "threshold": 0.6}, (), NO_GOLD),
     WellFormed: Case(
         WellFormed(),
-        {"turn": ("search",), "last": ("answer",), "optional": ("think",), "stray": "anywhere"},
-        ({"stray": "some"}, {"optional": ("plan",)}),
+        {
+            "turn": ("search",),
+            "last": ("answer",),
+            "optional": ("think",),
+            "stray": "anywhere",
+            "by_task": True,
+            "formed": 0.5,
+            "malformed": -1.0,
+        },
+        ({"stray": "some"}, {"optional": ("plan",)}, {"formed": float("nan")}),
     ),
     FormatTable: Case(
         FormatTable(),
@@ -152,6 +169,14 @@ CASES: dict[type[Reward], Case] = {
     OverLong: Case(
         OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
     ),
+    ReachLength: Case(ReachLength(4.0), {"target": 2.0, "span": None, "digits": 1}, ({"target": 0.0},)),
+    ToolCallMatch: Case(
+        ToolCallMatch(),
+        {"most": 1.0, "grain": "coarse", "matching": "greedy", "gold": "sub_questions", "values": "f1"},
+        ({"most": 0.0}, {"grain": "rough"}, {"matching": "best"}, {"gold": "steps"}, {"values": "near"}),
+        ((BARE, MissingGold),),
+    ),
+    SetJaccard: Case(SetJaccard(), {"of": "results"}, ({"of": "words"},), ((BARE, MissingGold),)),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
         {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},
@@ -184,6 +209,9 @@ MORE = (  # further instances that must keep the contract
     WeightedSum(((1.0, ExactMatch()), (1.0, Judged())), on_missing="term"),
     0.5 * (ExactMatch() - 0.2 * RepeatedDocuments()).named("both") + Gate(WellFormed(), MIXED, -1.0),
     Gate(CoverageGain(mode="union"), RepeatedDocuments(), 0.3, 0.4),
+    ToolCallMatch(grain="refined", gold="sub_questions", values="f1"),
+    0.5 * ToolCallMatch(grain="intermediate", matching="greedy") + WellFormed(formed=0.0, malformed=-1.0),
+    SetJaccard(of="results"),
     Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
 )
 REWARDS = (*(case.reward for case in CASES.values()), *MORE)
@@ -318,7 +346,8 @@ def test_a_causal_reward_scores_a_prefix_as_inside_the_whole(reward):
 
 @by_repr
 def test_what_it_needs_is_a_known_word(reward):
-    known = {"golds", "gold_pages", "gold_texts", "sub_questions", "rubrics", "judge", "encoder", "tokens"}
+    known = {"golds", "gold_pages", "gold_texts", "gold_calls", "references", "sub_questions", "rubrics"}
+    known |= {"judge", "encoder", "tokens"}
     assert reward.needs <= known
 
 

@@ -1,5 +1,6 @@
-"""Evaluation: intervals, retrieval metrics, efficiency, and what the terms of a reward do."""
+"""Evaluation: intervals, agreement with people, retrieval metrics, efficiency, what the terms of a reward do."""
 
+from workbench.evaluation.agreement import Agreement, label_accuracy, preference_accuracy
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from workbench.evaluation.pass_at_k import pass_at_k
@@ -8,12 +9,15 @@ from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
 from workbench.evaluation.terms import term_report
 
 __all__ = [
+    "Agreement",
     "Interval",
     "Lint",
     "Remark",
     "bootstrap_interval",
     "efficiency_report",
+    "label_accuracy",
     "pass_at_k",
+    "preference_accuracy",
     "retrieval_metrics",
     "spec_lint",
     "term_report",

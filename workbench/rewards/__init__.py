@@ -10,12 +10,14 @@ from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
 from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
-from workbench.rewards.lengths import OverLong
+from workbench.rewards.lengths import OverLong, ReachLength
+from workbench.rewards.overlap import SetJaccard
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import SearchKeyMatch
 from workbench.rewards.reduce import Clip, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
+from workbench.rewards.tool_calls import ToolCallMatch
 
 __all__ = [
     "Clip",
@@ -30,11 +32,14 @@ __all__ = [
     "OverLong",
     "Placed",
     "Product",
+    "ReachLength",
     "ReduceSteps",
     "RepeatedDocuments",
     "Reward",
     "SearchKeyMatch",
+    "SetJaccard",
     "TokenF1",
+    "ToolCallMatch",
     "WeightedSum",
     "WellFormed",
     "place",

@@ -63,7 +63,8 @@ class Reward:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What must be there: golds, gold_pages, sub_questions, gold_texts, rubrics, judge, encoder, tokens."""
+        """What must be there: golds, gold_pages, sub_questions, gold_texts, gold_calls, references, rubrics, judge,
+        encoder, tokens."""
         return frozenset()
 
     @property
