@@ -69,21 +69,32 @@ class LanguagePolicy:
 
     def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
         """The observation as it enters the context. Where it is longer than `limit` tokens its body is cut, so that
-        the closing tag stays (the published loop cuts that too)."""
+        the closing tag stays (the published loop cuts that too). A body in several pieces shares out the room."""
         calls = () if outcome is None else outcome.calls
         tokenizer = self.engine.tokenizer
         head, body, tail = self.template.observation(
             outcome, tools_off_next=tools_off_next, eos_sampled=turn.finish == "eos", tokenizer=tokenizer
         )
-        ids = self.encode(head + body + tail)
+        whole = "".join((head, *body, tail))
+        ids = self.encode(whole)
         if limit is None or len(ids) <= limit:
-            return Observed(Context(head + body + tail, Tokens.foreign(ids)), calls)
+            return Observed(Context(whole, Tokens.foreign(ids)), calls)
         tail_ids = self.encode(tail)
-        front_ids = self.encode(head + body)[: max(0, limit - len(tail_ids))]
-        front = tokenizer.decode(front_ids, clean_up_tokenization_spaces=False)
-        text = tokenizer.decode([*front_ids, *tail_ids], clean_up_tokenization_spaces=False)
-        shown = len(os.path.commonprefix([front, head + body]))
-        return Observed(Context(text, Tokens.foreign([*front_ids, *tail_ids])), cut_hits(calls, head + body, shown))
+        pieces = [head + body[0], *body[1:]] if body else [head]
+        kept = self._cut(pieces, len(self.encode(head)), max(0, limit - len(tail_ids)))
+        ids = [id for piece in kept for id in piece] + tail_ids
+        fronts = [tokenizer.decode(piece, clean_up_tokenization_spaces=False) for piece in kept]
+        shown = [len(os.path.commonprefix(pair)) for pair in zip(fronts, pieces, strict=True)]
+        text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        return Observed(Context(text, Tokens.foreign(ids)), _cut_calls(calls, pieces, shown))
+
+    def _cut(self, pieces: Sequence[str], head: int, room: int) -> list[list[int]]:
+        """Ids of each piece as far as `room` tokens go; the first begins with `head` tokens that take none of it."""
+        ids = [self.encode(piece) for piece in pieces]
+        lengths = [len(piece) for piece in ids]
+        first, *others = fair_shares([max(0, lengths[0] - head), *lengths[1:]], max(0, room - head))
+        keep = [min(room, head + first), *others]
+        return [piece[:n] for piece, n in zip(ids, keep, strict=True)]
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, nothing added."""
@@ -111,6 +122,27 @@ class LanguagePolicy:
     @cached_property
     def _ends(self) -> TokenEnds:
         return TokenEnds(self.engine.tokenizer)
+
+
+def fair_shares(lengths: Sequence[int], room: int) -> list[int]:
+    """The room shared out evenly, what one does not need going to the others.
+
+    >>> fair_shares([10, 2, 10], 12)
+    [5, 2, 5]
+    """
+    shares = [0] * len(lengths)
+    for done, n in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        shares[n] = min(lengths[n], room // (len(lengths) - done))
+        room -= shares[n]
+    return shares
+
+
+def _cut_calls(calls: Sequence[Call], pieces: Sequence[str], shown: Sequence[int]) -> tuple[Call, ...]:
+    """`cut_hits` where each call has its own piece, or all of them share one."""
+    if len(pieces) != len(calls):
+        return cut_hits(calls, pieces[0], shown[0])
+    rows = zip(calls, pieces, shown, strict=True)
+    return tuple(call for one, piece, seen in rows for call in cut_hits([one], piece, seen))
 
 
 def cut_hits(calls: Sequence[Call], text: str, shown: int) -> tuple[Call, ...]:
