@@ -40,6 +40,7 @@ _NAMES = {
     "workbench.agents.vllm_engine": "VllmEngine",
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
+    "workbench.sampling.pass_rate": "PassRateBand pass_rate",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
