@@ -2,11 +2,12 @@
 
 from workbench.evaluation.agreement import Agreement, label_accuracy, preference_accuracy
 from workbench.evaluation.efficiency import efficiency_report
+from workbench.evaluation.hack_probes import hack_probes
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
 from workbench.evaluation.pass_at_k import pass_at_k
 from workbench.evaluation.retrieval_metrics import retrieval_metrics
 from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
-from workbench.evaluation.terms import term_report
+from workbench.evaluation.terms import term_notes, term_report
 
 __all__ = [
     "Agreement",
@@ -15,11 +16,13 @@ __all__ = [
     "Remark",
     "bootstrap_interval",
     "efficiency_report",
+    "hack_probes",
     "label_accuracy",
     "pass_at_k",
     "preference_accuracy",
     "retrieval_metrics",
     "spec_lint",
+    "term_notes",
     "term_report",
     "wilson_interval",
 ]
