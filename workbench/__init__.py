@@ -17,10 +17,12 @@ _NAMES = {
     "workbench.protocols": "Limits Outcome",
     "workbench.spec": "part",
     "workbench.text": "normalize_answer",
+    "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
     "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
-    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "Product RankedGold ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place "
+    "reward_of",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "

@@ -26,6 +26,7 @@ from workbench.rewards import (
     OverLong,
     Placed,
     Product,
+    RankedGold,
     ReduceSteps,
     RepeatedDocuments,
     Reward,
@@ -75,6 +76,14 @@ def with_step(trajectory: Trajectory, s: int, **changes: Any) -> Trajectory:
     return replace(trajectory, steps=tuple(steps))
 
 
+def asked(**pages: list[str]) -> tuple[Call, ...]:
+    """Calls by their queries."""
+    return tuple(
+        Call("search", {"query": query}, tuple(Hit(page, "", "", rank=rank) for rank, page in enumerate(found)))
+        for query, found in pages.items()
+    )
+
+
 RIGHT = probe(["p1", "x"], ["p2", "p1"], None, answer="Paris", id="right")
 PROBES = (
     RIGHT,
@@ -92,6 +101,7 @@ PROBES = (
     with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
     with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
     with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    with_step(probe(["x"], id="three at once"), 0, calls=asked(a=["x", "p1", "y"], b=["z", "p2", "x"], c=["v", "w"])),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
 GROUP = Group(PROBES)
@@ -149,6 +159,22 @@ CASES: dict[type[Reward], Case] = {
         RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
     SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
+    RankedGold: Case(
+        RankedGold(value="rank", over="best_subset", eta=0.6, top=3),
+        {
+            "value": "ndcg",
+            "k": 1,
+            "fuse": "consensus_reversed",
+            "over": "all",
+            "most_queries": 1,
+            "eta": 0.5,
+            "first_exponent": 0,
+            "top": 1,
+            "bonus": 2.0,
+        },
+        ({"value": "mrr"}, {"k": 0}, {"fuse": "sum"}, {"over": "some"}, {"eta": -1.0}, {"first_exponent": 2}),
+        ((BARE, MissingGold),),
+    ),
     OverLong: Case(
         OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
     ),
@@ -180,6 +206,8 @@ MORE = (  # further instances that must keep the contract
     CoverageGain(by="similarity"),
     RepeatedDocuments(by="text", more_than=0),
     ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.4),
+    RankedGold(),
+    RankedGold(value="rank"),
     ReduceSteps(RepeatedDocuments(), "last", empty=0.0),
     WeightedSum(((1.0, ExactMatch()), (1.0, Judged())), on_missing="term"),
     0.5 * (ExactMatch() - 0.2 * RepeatedDocuments()).named("both") + Gate(WellFormed(), MIXED, -1.0),

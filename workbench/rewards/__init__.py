@@ -13,6 +13,7 @@ from workbench.rewards.gates import Gate, Product
 from workbench.rewards.lengths import OverLong
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import SearchKeyMatch
+from workbench.rewards.ranked import RankedGold
 from workbench.rewards.reduce import Clip, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
@@ -30,6 +31,7 @@ __all__ = [
     "OverLong",
     "Placed",
     "Product",
+    "RankedGold",
     "ReduceSteps",
     "RepeatedDocuments",
     "Reward",
