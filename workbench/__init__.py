@@ -17,10 +17,12 @@ _NAMES = {
     "workbench.protocols": "Limits Outcome",
     "workbench.spec": "part",
     "workbench.text": "normalize_answer",
+    "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
-    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
+    "OverLong Placed Product RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
+    "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",
@@ -28,9 +30,8 @@ _NAMES = {
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
-    "wilson_interval",
-    "workbench.evaluation.agreement": "label_accuracy preference_accuracy",
+    "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report hack_probes "
+    "label_accuracy pass_at_k preference_accuracy retrieval_metrics spec_lint term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",

@@ -44,6 +44,14 @@ class Encoder(Protocol):
         ...
 
 
+class PairScorer(Protocol):
+    """How well each text bears on its reference: a reranker, or a rule."""
+
+    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """float [n] in [0, 1], NaN where it failed."""
+        ...
+
+
 # ---------------------------------------------------------------- environments and tools
 
 

@@ -1,6 +1,7 @@
-"""Evaluation: intervals, agreement with people, retrieval metrics, efficiency, what the terms of a reward do."""
+"""Evaluation: intervals, agreement with people, retrieval metrics, efficiency, and what a reward pays for."""
 
 from workbench.evaluation.agreement import Agreement, label_accuracy, preference_accuracy
+from workbench.evaluation.decisions import decision_report, did_without
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.hack_probes import hack_probes
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
@@ -15,6 +16,8 @@ __all__ = [
     "Lint",
     "Remark",
     "bootstrap_interval",
+    "decision_report",
+    "did_without",
     "efficiency_report",
     "hack_probes",
     "label_accuracy",

@@ -5,6 +5,8 @@ land among the tokens, `end_rule.py` what each end is paid. The others hold the 
 """
 
 from workbench.rewards.answers import ExactMatch, TokenF1
+from workbench.rewards.assess import HitRelevance, SelfAssessment, TaskNumber
+from workbench.rewards.calls import CallCount
 from workbench.rewards.compose import WeightedSum
 from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
@@ -13,13 +15,15 @@ from workbench.rewards.gates import Gate, Product
 from workbench.rewards.lengths import OverLong, ReachLength
 from workbench.rewards.overlap import SetJaccard
 from workbench.rewards.place import Placed, place
-from workbench.rewards.queries import SearchKeyMatch
+from workbench.rewards.queries import RepeatedQueries, SearchKeyMatch
+from workbench.rewards.ranked import RankedGold
 from workbench.rewards.reduce import Clip, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
 from workbench.rewards.tool_calls import ToolCallMatch
 
 __all__ = [
+    "CallCount",
     "Clip",
     "CoverageGain",
     "EndCase",
@@ -28,16 +32,21 @@ __all__ = [
     "FormatTable",
     "FunctionReward",
     "Gate",
+    "HitRelevance",
     "Named",
     "OverLong",
     "Placed",
     "Product",
     "ReachLength",
+    "RankedGold",
     "ReduceSteps",
     "RepeatedDocuments",
+    "RepeatedQueries",
     "Reward",
     "SearchKeyMatch",
     "SetJaccard",
+    "SelfAssessment",
+    "TaskNumber",
     "TokenF1",
     "ToolCallMatch",
     "WeightedSum",
