@@ -31,7 +31,8 @@ _NAMES = {
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
     "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report hack_probes "
-    "label_accuracy pass_at_k preference_accuracy retrieval_metrics spec_lint term_report wilson_interval",
+    "label_accuracy label_report pass_at_k preference_accuracy registered_rewards retrieval_metrics score_runs "
+    "score_survey spec_lint term_notes term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",

@@ -5,6 +5,7 @@ from workbench.evaluation.decisions import decision_report, did_without
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.hack_probes import hack_probes
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
+from workbench.evaluation.on_runs import RunScores, label_report, registered_rewards, score_runs, score_survey
 from workbench.evaluation.pass_at_k import pass_at_k
 from workbench.evaluation.retrieval_metrics import retrieval_metrics
 from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
@@ -15,15 +16,20 @@ __all__ = [
     "Interval",
     "Lint",
     "Remark",
+    "RunScores",
     "bootstrap_interval",
     "decision_report",
     "did_without",
     "efficiency_report",
     "hack_probes",
     "label_accuracy",
+    "label_report",
     "pass_at_k",
     "preference_accuracy",
+    "registered_rewards",
     "retrieval_metrics",
+    "score_runs",
+    "score_survey",
     "spec_lint",
     "term_notes",
     "term_report",
