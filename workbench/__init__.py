@@ -34,6 +34,8 @@ _NAMES = {
     "label_accuracy label_report pass_at_k preference_accuracy registered_rewards retrieval_metrics score_runs "
     "score_survey spec_lint term_notes term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
+    "workbench.agents.contexts": "HideRejected",
+    "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
     "workbench.agents.tabular": "TabularPolicy",
@@ -43,6 +45,7 @@ _NAMES = {
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
+    "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",

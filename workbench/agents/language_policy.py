@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import bisect
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.agents.templates import TagTemplate, Template
+from workbench.agents.contexts import ContextPolicy
+from workbench.agents.templates import Ruled, TagTemplate, Template
+from workbench.errors import UnknownName
 from workbench.protocols import Engine, Environment, Generation, Observed, Outcome, Prefix, Turn
-from workbench.trajectory import Call, Context, Span, Task, Tokens
+from workbench.trajectory import Call, Context, Span, Step, Task, Tokens
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,18 @@ class LanguagePolicy:
     """Samples turns from an engine in the words of a template.
 
     Ids sampled are the ids kept: text is decoded from them, and the context only ever grows by the sampled ids and
-    the encoded observation, so nothing is tokenised twice.
+    the encoded observation, so nothing is tokenised twice. A context policy may take ids out of it.
+
+    In a role (`in_role`) it writes in that role's template, with the same weights.
     """
 
     engine: Engine
     template: Template = TagTemplate()
     temperature: float = 1.0  # 0: greedy
     turn_tokens: int = 500  # most tokens of one turn
+    contexts: ContextPolicy | None = None  # what a turn is sampled from; None: everything so far
+    roles: Mapping[str, Template] = field(default_factory=dict)  # the roles it can play
+    role: str = "agent"  # the one it plays
 
     @property
     def name(self) -> str:
@@ -37,6 +44,16 @@ class LanguagePolicy:
     def at(self, temperature: float) -> LanguagePolicy:
         """The same policy at another temperature."""
         return replace(self, temperature=temperature)
+
+    def in_role(self, role: str) -> LanguagePolicy:
+        """The same weights under the template of another role.
+
+        Raises:
+            UnknownName: it has no such role.
+        """
+        if role not in self.roles:
+            raise UnknownName.among("role", role, self.roles, where="this policy")
+        return replace(self, template=self.roles[role], role=role)
 
     def save(self, folder: str | Path, *, merged: bool = False, card: str = "") -> Path:
         """Write weights, tokenizer and settings to a new folder, see `workbench.agents.policy_files.save_policy`."""
@@ -57,15 +74,22 @@ class LanguagePolicy:
 
     def act(self, prefixes: Sequence[Prefix], seeds: Sequence[int]) -> list[Turn]:
         """One turn a prefix, all sampled in one batch."""
+        contexts = [self.context_of(prefix) for prefix in prefixes]
+        starts = [prefix.context if own is None else own for prefix, own in zip(prefixes, contexts, strict=True)]
         generations = self.engine.generate(
-            [prefix.context.tokens.ids_T for prefix in prefixes if prefix.context.tokens is not None],
+            [start.tokens.ids_T for start in starts if start.tokens is not None],
             max_tokens=self.turn_tokens,
             temperature=self.temperature,
             stop=self.template.stops,
             seeds=seeds,
             keys=[prefix.key for prefix in prefixes],
         )
-        return [self.turn(generation) for generation in generations]
+        rows = zip(generations, prefixes, contexts, strict=True)
+        return [self.turn(generation, prefix.steps, context) for generation, prefix, context in rows]
+
+    def context_of(self, prefix: Prefix) -> Context | None:
+        """What the next turn is sampled from, where that is not everything so far."""
+        return None if self.contexts is None else self.contexts(prefix)
 
     def observe(self, turn: Turn, outcome: Outcome | None, limit: int | None, *, tools_off_next: bool) -> Observed:
         """The observation as it enters the context. Where it is longer than `limit` tokens its body is cut, so that
@@ -75,6 +99,8 @@ class LanguagePolicy:
         head, body, tail = self.template.observation(
             outcome, tools_off_next=tools_off_next, eos_sampled=turn.finish == "eos", tokenizer=tokenizer
         )
+        if outcome is None and turn.valid:
+            head, body = "", ()  # it asked for nothing
         whole = "".join((head, *body, tail))
         ids = self.encode(whole)
         if limit is None or len(ids) <= limit:
@@ -100,9 +126,11 @@ class LanguagePolicy:
         """Ids of a text, nothing added."""
         return self.engine.tokenizer.encode(text, add_special_tokens=False)
 
-    def turn(self, generation: Generation) -> Turn:
-        """A generation read by the template."""
+    def turn(self, generation: Generation, steps: Sequence[Step] = (), context: Context | None = None) -> Turn:
+        """A generation read by the template, after `steps`."""
         parsed = self.template.parse(generation.text)
+        if isinstance(self.template, Ruled):
+            parsed = self.template.ruled(parsed, generation.text, steps)
         places = [edge for _, start, stop in parsed.spans for edge in (start, stop)]
         tokens_at = self._ends.locate(generation, places)
         spans = tuple(
@@ -117,6 +145,8 @@ class LanguagePolicy:
             answered=parsed.answered,
             valid=parsed.valid,
             finish=generation.finish,
+            context=context,
+            broken=parsed.broken,
         )
 
     @cached_property

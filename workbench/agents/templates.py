@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.errors import CapabilityError, SettingError
 from workbench.protocols import Outcome, Tool
 from workbench.spec import part
-from workbench.trajectory import Call, Task
+from workbench.trajectory import Call, Step, Task
 
 SEARCH_R1_INSTRUCTION = (
     "Answer the given question. You must conduct reasoning inside <think> and </think> first every time you get new "
@@ -42,6 +42,7 @@ class Parsed:
     spans: tuple[tuple[str, int, int], ...] = ()
     answered: bool = False
     valid: bool = True
+    broken: str = ""  # the rule that it breaks, where that ends the rollout
 
 
 class Template(Protocol):
@@ -66,6 +67,15 @@ class Template(Protocol):
     ) -> tuple[str, tuple[str, ...], str]:
         """Head, body and tail of what is appended; only the body may be cut. It comes in pieces, each of which is cut
         to its share of the room: one a call, or all in one. `outcome` None: an invalid turn."""
+        ...
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """A template in which it depends on the turns before what a turn may be."""
+
+    def ruled(self, parsed: Parsed, text: str, steps: Sequence[Step]) -> Parsed:
+        """The turn as it counts after `steps`."""
         ...
 
 

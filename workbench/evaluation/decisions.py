@@ -32,8 +32,7 @@ def decision_report(
         A row a group, by its name as text, and a last one called "all": decisions (count of those with a truth and a
         label), unlabelled (of those with a truth), tp, fp, fn, tn, accuracy, yes_share, precision, recall, f1,
         over_search fn/(tp+fn): no although yes was right, under_search fp/(fp+tn): yes although no was right.
-        f1 is 0 where neither said nor true was ever yes along with it; the other shares are NaN where nothing is
-        there to share.
+        f1 is 0 where no yes was right; the other shares are NaN where there is nothing to share.
 
     Raises:
         ShapeError: the arguments differ in length.
