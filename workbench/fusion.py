@@ -15,13 +15,13 @@ Fusion = Literal["consensus", "consensus_reversed", "reciprocal", "interleave"]
 SMOOTHING = 60
 """Added to every rank by "reciprocal" (Cormack, Clarke & Büttcher 2009)."""
 
-_RANK_SUMS: dict[str, Callable[[Sequence[int]], float]] = {
+_RANK_SUMS: dict[Fusion, Callable[[Sequence[int]], float]] = {
     "consensus": lambda ranks: -math.fsum(1 / rank for rank in ranks),
     "consensus_reversed": lambda ranks: math.fsum(1 / rank for rank in ranks),
     "reciprocal": lambda ranks: -math.fsum(1 / (SMOOTHING + rank) for rank in ranks),
 }
 """What is sorted by, ascending: fsum, so that equal sums are equal in whatever order the lists come."""
-FUSIONS = (*_RANK_SUMS, "interleave")
+FUSIONS: tuple[Fusion, ...] = (*_RANK_SUMS, "interleave")
 
 
 def rank_fusion(lists: Sequence[Sequence[Hit]], *, how: Fusion = "consensus", k: int | None = None) -> list[Hit]:

@@ -71,6 +71,12 @@ def test_the_first_stage_forgives_a_useless_query_and_the_second_does_not():
     assert "ranks 1, 1 in all" in first(trajectory).why_S[0]
 
 
+def test_the_most_that_can_be_earned():
+    assert RankedGold(value="rank", eta=0.6).best(2) == pytest.approx(1.88)
+    assert RankedGold(value="rank", eta=0.5, first_exponent=0).best(1) == 2.0
+    assert RankedGold().best(3) == RankedGold(value="recall").best(3) == 1.0
+
+
 def test_subsets_are_those_of_the_first_queries():
     useless = [{"n1": 9.5}, {"n2": 9.0}]
     late = asking(*useless, {"g": 1.0}, gold=("g",))
@@ -93,12 +99,13 @@ def test_a_search_that_finds_nothing_earns_nothing_and_a_turn_without_one_is_not
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_ndcg_is_that_of_the_evaluation(k):
+def test_ndcg_and_recall_are_those_of_the_evaluation(k):
     for ids in (["x", "a", "y", "b"], ["a", "b", "c"], ["x"], ["b", "x", "b", "a"]):
         trajectory = asking(dict.fromkeys(ids, 1.0), gold=("a", "b"))
         ranking = [hit.id for hit in trajectory.steps[0].hits]
-        expected = retrieval_metrics([ranking], [{"a", "b"}], k=k)["ndcg"][0]
-        assert paid(RankedGold(k=k), trajectory) == pytest.approx(expected)
+        expected = retrieval_metrics([ranking], [{"a", "b"}], k=k)
+        assert paid(RankedGold(k=k), trajectory) == pytest.approx(expected["ndcg"][0])
+        assert paid(RankedGold(value="recall", k=k), trajectory) == expected["recall"][0]
 
 
 def test_bad_form_costs_what_the_gate_says():

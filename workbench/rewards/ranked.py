@@ -17,6 +17,7 @@ from workbench.spec import part
 from workbench.trajectory import Hit, Trajectory
 
 Lists = Sequence[Sequence[Hit]]
+VALUES = ("ndcg", "recall", "rank")
 
 
 @part
@@ -29,6 +30,7 @@ class RankedGold(Reward):
     `value`:
 
     - ``"ndcg"``: binary nDCG in [0, 1], the ideal being min(k, golds) gold pages on top.
+    - ``"recall"``: share of the gold pages found, in [0, 1].
     - ``"rank"``: ACQO's rank score (arXiv:2601.21208). The i-th gold page found, at rank r, adds eta**i * Phi(r), i
       counted from `first_exponent`; Phi falls from 2 at rank 1 to 1 at rank 10, and from there to 0 at rank 100. The
       `top` ranks earn `bonus` / log2(r + 1) more (its second stage). ACQO has eta 0.6 with top 0, or 1.0 with top 3.
@@ -41,7 +43,7 @@ class RankedGold(Reward):
     """
 
     _: KW_ONLY
-    value: Literal["ndcg", "rank"] = "ndcg"
+    value: Literal["ndcg", "recall", "rank"] = "ndcg"
     k: int = 100  # ranks that count
     fuse: Fusion = "consensus"
     over: Literal["all", "best_subset"] = "all"
@@ -56,9 +58,9 @@ class RankedGold(Reward):
     causal = True
 
     def __post_init__(self) -> None:
-        if self.value not in ("ndcg", "rank") or self.over not in ("all", "best_subset") or self.fuse not in FUSIONS:
+        if self.value not in VALUES or self.over not in ("all", "best_subset") or self.fuse not in FUSIONS:
             raise SettingError(
-                f"value is 'ndcg' or 'rank', over 'all' or 'best_subset', fuse one of {FUSIONS}; got {self!r}"
+                f"value is one of {VALUES}, over 'all' or 'best_subset', fuse one of {FUSIONS}; got {self!r}"
             )
         if self.k < 1 or self.most_queries < 1 or self.top < 0 or self.first_exponent not in (0, 1):
             raise SettingError(
@@ -70,7 +72,7 @@ class RankedGold(Reward):
     @property
     def range(self) -> tuple[float, float]:
         """Of any number of gold pages; a task with two earns at most (eta**1 + eta**2) * 2."""
-        if self.value == "ndcg":
+        if self.value != "rank":
             return 0.0, 1.0
         most = rank_value(1, self.top, self.bonus) * self.eta**self.first_exponent
         return 0.0, most / (1 - self.eta) if self.eta < 1 else math.inf
@@ -82,9 +84,10 @@ class RankedGold(Reward):
         scores = Scores.unscored(len(trajectory.steps))
         for s, step in enumerate(trajectory.steps):
             if is_search(step):
-                ranks = max(self._tried([call.hits for call in step.calls], gold), key=lambda r: self._worth(r, gold))
+                tried = self._tried([call.hits for call in step.calls], gold)
+                worth, ranks = max(((self._worth(r, len(gold)), r) for r in tried), key=lambda one: one[0])
                 told = f"gold pages at ranks {', '.join(map(str, ranks))}" if ranks else "no gold page"
-                scores.set(s, self._worth(ranks, gold), f"{told}, {len(gold)} in all")
+                scores.set(s, worth, f"{told}, {len(gold)} in all")
         return scores
 
     def _tried(self, lists: Lists, gold: Collection[str]) -> Iterator[list[int]]:
@@ -96,10 +99,16 @@ class RankedGold(Reward):
                 for some in combinations(tried, size):
                     yield gold_ranks(some, gold, self.fuse, self.k)
 
-    def _worth(self, ranks: Sequence[int], gold: Collection[str]) -> float:
+    def best(self, golds: int) -> float:
+        """What a step earns that brings so many gold pages, and all that there are, at the top."""
+        return self._worth(range(1, min(golds, self.k) + 1), golds)
+
+    def _worth(self, ranks: Sequence[int], golds: int) -> float:
         if self.value == "ndcg":
-            ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(self.k, len(gold)) + 1))
+            ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(self.k, golds) + 1))
             return sum(1 / math.log2(rank + 1) for rank in ranks) / ideal
+        if self.value == "recall":
+            return len(ranks) / golds
         values = [rank_value(rank, self.top, self.bonus) for rank in ranks]
         return sum(self.eta**i * value for i, value in enumerate(values, start=self.first_exponent))
 
