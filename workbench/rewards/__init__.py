@@ -6,23 +6,31 @@ land among the tokens, `end_rule.py` what each end is paid. The others hold the 
 
 from workbench.rewards.answers import ExactMatch, TokenF1
 from workbench.rewards.compose import WeightedSum
+from workbench.rewards.decomposition import Decomposition
 from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
+from workbench.rewards.format_layer import FormatLayer
 from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
 from workbench.rewards.lengths import OverLong
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import SearchKeyMatch
+from workbench.rewards.query_gain import CosineTo, QueryGain, RankOfGold, ScoreOfGold
 from workbench.rewards.reduce import Clip, ReduceSteps
+from workbench.rewards.residual import Residual
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
+from workbench.rewards.similarity import Similarity
 
 __all__ = [
     "Clip",
+    "CosineTo",
     "CoverageGain",
+    "Decomposition",
     "EndCase",
     "EndRule",
     "ExactMatch",
+    "FormatLayer",
     "FormatTable",
     "FunctionReward",
     "Gate",
@@ -30,10 +38,15 @@ __all__ = [
     "OverLong",
     "Placed",
     "Product",
+    "QueryGain",
+    "RankOfGold",
     "ReduceSteps",
     "RepeatedDocuments",
+    "Residual",
     "Reward",
+    "ScoreOfGold",
     "SearchKeyMatch",
+    "Similarity",
     "TokenF1",
     "WeightedSum",
     "WellFormed",
