@@ -19,14 +19,16 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
-    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.rewards": "Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch FormatLayer FormatTable "
+    "Gate Named OverLong Placed Product QueryGain RankOfGold ReduceSteps RepeatedDocuments Residual Reward "
+    "ScoreOfGold SearchKeyMatch Similarity TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
-    "wilson_interval",
+    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k rank_correlation retrieval_metrics "
+    "term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
@@ -37,6 +39,7 @@ _NAMES = {
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.rollout": "rollout",
+    "workbench.training.adaptive_gate": "AdaptiveGate",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
     "workbench.training.held_out": "HeldOut",

@@ -156,6 +156,13 @@ def test_a_step_without_a_query_has_no_decomposition():
     np.testing.assert_allclose(reward(played(a_step("t"), searches("0", a=()))).values_S, [np.nan, 1.0, np.nan])
 
 
+def test_a_query_that_was_not_asked_splits_nothing():
+    step = searches("0", a=(), b=())
+    refused = replace(step, calls=(step.calls[0], replace(step.calls[1], valid=False)))
+    reward = Decomposition(Given({QUESTION: (1, 0), "a": at(0.85), "b": at(0.2)}))
+    assert reward(played(refused)).values_S[0] == pytest.approx(1.0)
+
+
 # ---------------------------------------------------------------- Residual
 
 

@@ -13,7 +13,7 @@ from workbench.protocols import Encoder
 from workbench.rewards.similarity import Encodes, Rows
 from workbench.scores import Level, Scores
 from workbench.spec import part
-from workbench.trajectory import Trajectory
+from workbench.trajectory import Step, Trajectory
 
 
 @part
@@ -57,14 +57,14 @@ class Decomposition(Encodes):
         return (0.0, 1.0) if self.bounds == "unit" else (worst, max(1.0, -worst))
 
     def texts(self, trajectory: Trajectory) -> list[str]:
-        return [trajectory.task.question, *(query for step in trajectory.steps for query in step.queries)]
+        return [trajectory.task.question, *(query for step in trajectory.steps for query in asked(step))]
 
     def score_with(self, trajectory: Trajectory, rows: Rows) -> Scores:
         scores = Scores.unscored(len(trajectory.steps))
         parent = rows[trajectory.task.question]
         for s, step in enumerate(trajectory.steps):
-            if step.queries:
-                children = np.stack([rows[query] for query in step.queries]).astype(np.float64)
+            if queries := asked(step):
+                children = np.stack([rows[query] for query in queries]).astype(np.float64)
                 scores.set(s, *self._scored_step(parent.astype(np.float64), children))
         return scores
 
@@ -79,6 +79,11 @@ class Decomposition(Encodes):
         if self.bounds == "none" or 0.0 <= value <= 1.0:
             return value, why
         return min(max(value, 0.0), 1.0), f"{why}; clipped from {value:.3g}"
+
+
+def asked(step: Step) -> list[str]:
+    """The queries of the searches that were carried out."""
+    return [call.query for call in step.calls if call.valid and call.query]
 
 
 def _coverage(parent: np.ndarray, children: np.ndarray) -> float:

@@ -23,7 +23,7 @@ class Residual(Composite):
 
     A process that is not applicable adds nothing; an outcome that is not makes the sum so, and either one missing
     makes it missing. Bring step rewards to a trajectory with `ReduceSteps`. A beta that changes as the run goes on is
-    `training.folds.Scheduled` or `training.gates.AdaptiveGate`.
+    `Scheduled` (training.folds) or `AdaptiveGate` (training.adaptive_gate).
 
     Source: SubSearch (arXiv:2604.07415, ``qa_em.py``). A weighted sum pays right answers for their process too.
     """
