@@ -24,7 +24,7 @@ from workbench import spec
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "plain", "text", "trajectory", "fusion", "scores", "batch", "protocols", "spec"),
+    ("errors", "plain", "text", "trajectory", "fusion", "scores", "batch", "protocols", "spec", "encoding"),
     ("rewards", "credit", "exploration", "evaluation", "retrieval", "environments", "store", "formats"),
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),

@@ -20,9 +20,11 @@ _NAMES = {
     "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
-    "OverLong Placed Product RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
-    "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch FormatLayer "
+    "FormatTable Gate HitRelevance Named OverLong Placed Product QueryGain RankOfGold RankedGold ReduceSteps "
+    "RepeatedDocuments RepeatedQueries Residual Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity "
+    "TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",
@@ -31,8 +33,8 @@ _NAMES = {
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
     "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report hack_probes "
-    "label_accuracy label_report pass_at_k preference_accuracy registered_rewards retrieval_metrics score_runs "
-    "score_survey spec_lint term_notes term_report wilson_interval",
+    "label_accuracy label_report pass_at_k preference_accuracy rank_correlation registered_rewards "
+    "retrieval_metrics score_runs score_survey spec_lint term_notes term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.contexts": "HideRejected",
     "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
@@ -47,6 +49,7 @@ _NAMES = {
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
     "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
+    "workbench.training.adaptive_gate": "AdaptiveGate",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
     "workbench.training.held_out": "HeldOut",

@@ -12,11 +12,13 @@ from workbench.evaluation import spec_lint
 from workbench.rewards import (
     CoverageGain,
     ExactMatch,
+    FormatLayer,
     FormatTable,
     Gate,
     OverLong,
     ReduceSteps,
     RepeatedDocuments,
+    Residual,
     Reward,
     SearchKeyMatch,
     TokenF1,
@@ -90,7 +92,7 @@ class Runs(Reward):
 
     range = (0.0, 1.0)
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         return (1.0, 1.0) if right else (0.0, 1.0)
 
     def score(self, trajectory: Trajectory) -> Scores:
@@ -127,6 +129,23 @@ def test_a_table_that_pays_less_for_more_says_which_cells():
     assert "FormatTable pays found 0.1, less than formed 0.2, though only the first saw a gold answer" in said
     assert "table" not in kinds(FormatTable())
     assert "table" in kinds(ExactMatch() + Gate(WellFormed(), FormatTable(answered=-1.0)))  # however deep it stands
+
+
+def test_subsearch_s_layer_pays_a_little_process_less_than_none():
+    # card 18: a wrong answer with process R = 0.13 is paid 0.13 (0.23 with a hit), one with R = 0 is paid 0.2 (0.3)
+    reward = FormatLayer(Residual(ExactMatch(), ReduceSteps(RepeatedDocuments(), "mean", empty=0.0), beta=0.2))
+    lint = spec_lint(reward)
+    said = [remark.says for remark in lint.alarms if remark.kind == "table"]
+    assert any("an R of 0 pays 0.2, any R between 0 and 0.2 pays less" in one for one in said)
+    # right: R = 1, malformed 0.8; wrong at best: beta 0.2 and a hit, or R = 0 with one: 0.3
+    assert (lint.worst_right, lint.best_wrong) == (pytest.approx(0.8), pytest.approx(0.3))
+    assert lint.ordered and "table" not in kinds(replace(reward, structure=0.0, final=0.0))
+
+
+def test_a_residual_pays_right_answers_nothing_for_their_process():
+    process = ReduceSteps(RepeatedDocuments(), "mean", empty=0.0)
+    assert Residual(ExactMatch(), process).totals(True, 4) == (1.0, 1.0)
+    assert Residual(ExactMatch(), process, 0.2).totals(False, 4) == (0.0, 0.2)
 
 
 def test_a_term_without_a_bound_is_named_once():
@@ -198,10 +217,10 @@ def test_the_lint_asks_for_at_least_one_step():
 
 
 def test_bounds_of_composed_rewards_are_found_by_trying():
-    assert ReduceSteps(CoverageGain()).bounds(True, 4) == (0.0, 1.0)  # its shares add up to 1
-    assert ReduceSteps(RepeatedDocuments(), "sum").bounds(True, 4) == (0.0, 4.0)
-    assert ReduceSteps(RepeatedDocuments(), "mean").bounds(True, 4) == (0.0, 1.0)
-    assert CoverageGain(mode="single").clip(0.1, 0.6).bounds(False, 3) == (pytest.approx(0.1), pytest.approx(1.8))
-    assert (TokenF1() * WellFormed()).bounds(False, 4) == (0.0, 0.0)
-    assert Gate(ExactMatch(), CoverageGain(), otherwise=-1.0).bounds(False, 4) == (-1.0, -1.0)
-    assert math.isinf(reward_of(len).clip(0.0).bounds(True, 4)[1])
+    assert ReduceSteps(CoverageGain()).totals(True, 4) == (0.0, 1.0)  # its shares add up to 1
+    assert ReduceSteps(RepeatedDocuments(), "sum").totals(True, 4) == (0.0, 4.0)
+    assert ReduceSteps(RepeatedDocuments(), "mean").totals(True, 4) == (0.0, 1.0)
+    assert CoverageGain(mode="single").clip(0.1, 0.6).totals(False, 3) == (pytest.approx(0.1), pytest.approx(1.8))
+    assert (TokenF1() * WellFormed()).totals(False, 4) == (0.0, 0.0)
+    assert Gate(ExactMatch(), CoverageGain(), otherwise=-1.0).totals(False, 4) == (-1.0, -1.0)
+    assert math.isinf(reward_of(len).clip(0.0).totals(True, 4)[1])

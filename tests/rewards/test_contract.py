@@ -16,12 +16,17 @@ import pytest
 
 import workbench.rewards
 from tests.builders import a_step, a_task, a_trajectory
+from tests.rewards.vectors import Scattered
 from workbench.errors import LevelError, MissingGold, SettingError, WorkbenchError
+from workbench.retrieval import HashedNgrams
 from workbench.rewards import (
     CallCount,
     Clip,
+    CosineTo,
     CoverageGain,
+    Decomposition,
     ExactMatch,
+    FormatLayer,
     FormatTable,
     Gate,
     HitRelevance,
@@ -29,15 +34,18 @@ from workbench.rewards import (
     OverLong,
     Placed,
     Product,
+    QueryGain,
     RankedGold,
     ReachLength,
     ReduceSteps,
     RepeatedDocuments,
     RepeatedQueries,
+    Residual,
     Reward,
     SearchKeyMatch,
     SelfAssessment,
     SetJaccard,
+    Similarity,
     TaskNumber,
     TokenF1,
     ToolCallMatch,
@@ -137,6 +145,11 @@ PROBES = (
     with_step(probe(None, id="other span"), 0, spans=(Span("assessment", "yes"),)),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
+SPLITS = probe([], [], [], id="several queries a step")
+for n, second in enumerate(("neighbours of France", "France neighbours", "rivers")):
+    both = tuple(Call("search", {"query": query}) for query in ("capital of France", second))
+    SPLITS = with_step(SPLITS, n, calls=both)
+PROBES = (*PROBES, SPLITS)
 GROUP = Group(PROBES)
 YES = replace(RIGHT, id="yes", task=a_task(golds=("yes it is",)), steps=(a_step("y", answer="yes", tokens=2),))
 HALVES = replace(  # what two pages hold together
@@ -162,6 +175,7 @@ BARE = a_trajectory(["p1"], answer="Paris", golds=(), gold_pages=())
 EMPTY_GOLD = a_trajectory(answer="", golds=("Paris", "The"))
 NO_GOLD = ((BARE, MissingGold), (EMPTY_GOLD, MissingGold))
 MIXED = ExactMatch() + CoverageGain()
+NGRAMS = HashedNgrams()
 
 CASES: dict[type[Reward], Case] = {
     ExactMatch: Case(ExactMatch(), {"match": "contains_gold", "wrong": 0.1}, ({"match": "fuzzy"},), NO_GOLD),
@@ -273,6 +287,48 @@ CASES: dict[type[Reward], Case] = {
     ),
     Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
     Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
+    Similarity: Case(
+        Similarity(Scattered()),
+        {
+            "encoder": NGRAMS,
+            "of": "question",
+            "to": "gold_texts",
+            "first": 1,
+            "over": "max",
+            "clamp": True,
+            "empty": "skipped",
+        },
+        ({"of": "title"}, {"to": "query"}, {"first": 0}, {"over": "sum"}, {"empty": "one"}),
+    ),
+    Decomposition: Case(
+        Decomposition(Scattered()),
+        {"encoder": NGRAMS, "peak": 0.5, "width": 0.4, "mix": 0.3, "bounds": "none"},
+        ({"width": 0.0}, {"mix": 1.5}, {"peak": 2.0}, {"bounds": "clip"}),
+    ),
+    Residual: Case(
+        Residual(TokenF1(), WellFormed(), 0.2),
+        {"outcome": ExactMatch(), "process": Judged(), "beta": 0.1},
+        ({"beta": float("nan")},),
+        NO_GOLD,
+    ),
+    FormatLayer: Case(
+        FormatLayer(TokenF1()),
+        {
+            "reward": ExactMatch(),
+            "form": WellFormed(turn=None, last=None),
+            "structure": 0.15,
+            "final": 0.05,
+            "retrieval": 0.2,
+        },
+        (),
+        NO_GOLD,
+    ),
+    QueryGain: Case(
+        QueryGain(CosineTo(NGRAMS)),
+        {"measure": CosineTo(NGRAMS, texts="golds"), "scale": 5.0, "fail": -2.0, "of": "answer"},
+        ({"fail": float("nan")}, {"of": "title"}),
+        ((BARE, MissingGold),),
+    ),
     Named: Case(Named(MIXED, "mix"), {"reward": ExactMatch(), "name": "sum"}, (), NO_GOLD),
 }
 MORE = (  # further instances that must keep the contract
@@ -290,6 +346,11 @@ MORE = (  # further instances that must keep the contract
     0.5 * ToolCallMatch(grain="intermediate", matching="greedy") + WellFormed(formed=0.0, malformed=-1.0),
     SetJaccard(of="results"),
     Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
+    Similarity(NGRAMS, "answer", "golds", clamp=True),
+    Decomposition(HashedNgrams(unit="character", longest=3), bounds="none"),
+    Residual(ExactMatch(), ReduceSteps(Similarity(NGRAMS), "mean", empty=0.0) + 0.5 * Judged(), 0.2),
+    FormatLayer(Residual(ExactMatch(), Judged())),
+    ReduceSteps(QueryGain(CosineTo(NGRAMS)), "last", empty=-1.0),
 )
 REWARDS = (*(case.reward for case in CASES.values()), *MORE)
 
@@ -367,7 +428,7 @@ def test_values_stay_in_the_declared_range(reward):
 @by_repr
 def test_totals_stay_in_the_declared_bounds(reward):
     for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
-        bounds = [reward.bounds(right, len(trajectory.steps)) for right in (True, False)]
+        bounds = [reward.totals(right, len(trajectory.steps)) for right in (True, False)]
         low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
         assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
 
@@ -376,7 +437,7 @@ def test_totals_stay_in_the_declared_bounds(reward):
 def test_a_right_answer_stays_in_the_bounds_of_right_ones_and_junk_in_those_of_wrong_ones(reward):
     junk = replace(RIGHT, id="junk", steps=(*RIGHT.steps[:-1], a_step("junk", answer="qwerty", tokens=4)))
     for right, trajectory in ((True, RIGHT), (False, junk)):
-        low, high = reward.bounds(right, len(trajectory.steps))
+        low, high = reward.totals(right, len(trajectory.steps))
         [scores] = reward(Group((trajectory,)))
         assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
 

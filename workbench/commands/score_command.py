@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         print(listing())
         return
+    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.commands.labs import existing_lab, in_lab
     from workbench.errors import SettingError
     from workbench.rescoring import rescore

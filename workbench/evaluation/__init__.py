@@ -1,6 +1,7 @@
 """Evaluation: intervals, agreement with people, retrieval metrics, efficiency, and what a reward pays for."""
 
 from workbench.evaluation.agreement import Agreement, label_accuracy, preference_accuracy
+from workbench.evaluation.correlation import Correlation, rank_correlation
 from workbench.evaluation.decisions import decision_report, did_without
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.hack_probes import hack_probes
@@ -13,6 +14,7 @@ from workbench.evaluation.terms import term_notes, term_report
 
 __all__ = [
     "Agreement",
+    "Correlation",
     "Interval",
     "Lint",
     "Remark",
@@ -27,6 +29,7 @@ __all__ = [
     "pass_at_k",
     "preference_accuracy",
     "registered_rewards",
+    "rank_correlation",
     "retrieval_metrics",
     "score_runs",
     "score_survey",

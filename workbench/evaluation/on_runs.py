@@ -13,6 +13,7 @@ import numpy as np
 from workbench.errors import SettingError, WorkbenchError
 from workbench.evaluation.agreement import Agreement, label_accuracy
 from workbench.evaluation.intervals import Interval
+from workbench.protocols import Encoder
 from workbench.rewards.compose import Composite
 from workbench.rewards.expression import read_reward
 from workbench.rewards.reward import Reward, Wrapper
@@ -35,25 +36,42 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "OverLong": ("OverLong(400, 300, of='words')",),
     "SetJaccard": ("SetJaccard()", "-SetJaccard(of='results')"),
     "FormatTable": ("FormatTable()", "FormatTable(form=WellFormed(turn=None, last=None))"),
+    "Similarity": (
+        "Similarity({encoder}, 'query', 'documents', first=3)",
+        "Similarity({encoder}, 'query', 'question')",
+        "Similarity({encoder}, 'answer', 'golds')",
+    ),
+    "Decomposition": ("Decomposition({encoder})",),
+    "QueryGain": ("QueryGain(CosineTo({encoder}, texts='golds'))",),
 }
 """How the rewards are tried whose defaults do not do, signs so that more is meant to be better."""
 FOLDS = 5
 
 
-def registered_rewards() -> tuple[dict[str, Reward], dict[str, str]]:
-    """Every registered reward with sensible settings, by its formula; and by name why the others are left out."""
+def registered_rewards(encoder: Encoder | None = None) -> tuple[dict[str, Reward], dict[str, str]]:
+    """Every registered reward with sensible settings, by its formula; and by name why the others are left out.
+
+    Args:
+        encoder: for the rewards that compare texts, such as ``HashedNgrams()``; None leaves them out.
+    """
     rewards: dict[str, Reward] = {}
     left_out: dict[str, str] = {}
     for name, cls in sorted(PARTS.items()):
         if not issubclass(cls, Reward):
             continue
         due = [one.name for one in dataclasses.fields(cls) if one.init and _is_due(one)]  # type: ignore[arg-type]
+        texts = SETTINGS.get(name, () if due else (f"{name}()",))
         if issubclass(cls, Composite | Wrapper):
             left_out[name] = "is made of other rewards"
-        elif due and name not in SETTINGS:
+        elif not texts:
             left_out[name] = f"has no default for {', '.join(due)}"
+        elif encoder is None and "{encoder}" in texts[0]:
+            left_out[name] = "needs an encoder"
         else:
-            rewards.update({repr(one): one for one in map(read_reward, SETTINGS.get(name, (f"{name}()",)))})
+            named = type(encoder).__name__
+            rewards |= {
+                t.replace("{encoder}", named): read_reward(t.replace("{encoder}", repr(encoder))) for t in texts
+            }
     return rewards, left_out
 
 

@@ -68,7 +68,7 @@ def spec_lint(reward: Reward, *, steps: int = 4, tasks: Sequence[Task] = ()) -> 
 
     A right answer at its worst is set against a wrong one at its best, every term on its own: two terms that can
     never be at their ends together make the truth milder than this. Whoever wants it sharper declares
-    `Reward.bounds`.
+    `Reward.totals`.
 
     Args:
         steps: searches a rollout may make; terms paid at every step count so often.
@@ -79,7 +79,7 @@ def spec_lint(reward: Reward, *, steps: int = 4, tasks: Sequence[Task] = ()) -> 
     """
     if steps < 1:
         raise SettingError(f"steps must be at least 1, got {steps}")
-    right, wrong = reward.bounds(True, steps), reward.bounds(False, steps)
+    right, wrong = reward.totals(True, steps), reward.totals(False, steps)
     remarks = [_order(reward, right, wrong, steps)]
     remarks += [Remark("table", says, alarm=True) for one in reward_and_inner(reward) for says in one.concerns]
     remarks += [*_unbounded(reward, steps), *_growing(reward, steps), *_idle(reward, steps), *_gates(reward, steps)]
@@ -133,7 +133,7 @@ def _made_of(reward: Reward, right: bool, steps: int) -> str:
     names = weights_of(reward)
     parts = []
     for name, (weight, term) in zip(names, reward.terms, strict=True):
-        low, high = (0.0, 0.0) if weight == 0 else sorted(weight * end for end in term.bounds(right, steps))
+        low, high = (0.0, 0.0) if weight == 0 else sorted(weight * end for end in term.totals(right, steps))
         pay = low if right else high
         parts += [f"{name} {pay:+.4g}"] if pay else []
     return f" ({', '.join(parts)})" if parts else ""
@@ -164,21 +164,21 @@ def _open(reward: Reward, steps: int) -> list[Reward]:
 
 def _bounded(reward: Reward, steps: int) -> bool:
     """Whether its totals are; a sum over the steps has an open range, and a bound for so many steps."""
-    return all(math.isfinite(end) for right in (True, False) for end in reward.bounds(right, steps))
+    return all(math.isfinite(end) for right in (True, False) for end in reward.totals(right, steps))
 
 
 def _growing(reward: Reward, steps: int) -> Iterator[Remark]:
     """Terms of the whole that pay more, the more steps there are."""
     terms = reward.terms if isinstance(reward, WeightedSum) else ((1.0, reward),)
     for weight, term in terms:
-        once, twice = (max(weight * end for end in term.bounds(True, n)) for n in (steps, 2 * steps))
+        once, twice = (max(weight * end for end in term.totals(True, n)) for n in (steps, 2 * steps))
         if weight and math.isfinite(twice) and twice > once > 0:
             paid = f"up to {_n(once)} in {steps} steps and {_n(twice)} in {2 * steps}"
             yield Remark("growing", f"{term.name} is paid again at every step, {paid}: more steps earn more.", True)
 
 
 def _grows(reward: Reward, steps: int) -> bool:
-    return any(reward.bounds(right, steps) != reward.bounds(right, 2 * steps) for right in (True, False))
+    return any(reward.totals(right, steps) != reward.totals(right, 2 * steps) for right in (True, False))
 
 
 def _idle(reward: Reward, steps: int) -> Iterator[Remark]:
@@ -194,7 +194,7 @@ def _idle(reward: Reward, steps: int) -> Iterator[Remark]:
 
 
 def _span(weight: float, term: Reward, steps: int) -> float:
-    ends = [end for right in (True, False) for end in term.bounds(right, steps)]
+    ends = [end for right in (True, False) for end in term.totals(right, steps)]
     return abs(weight) * (max(ends) - min(ends)) if weight and max(ends) > min(ends) else 0.0
 
 

@@ -48,7 +48,7 @@ class ExactMatch(Reward):
     def range(self) -> tuple[float, float]:
         return min(0.0, self.wrong), max(1.0, self.wrong)
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         return (1.0, 1.0) if right else (min(0.0, self.wrong), max(0.0, self.wrong))
 
     def score(self, trajectory: Trajectory) -> Scores:
@@ -86,7 +86,7 @@ class TokenF1(Reward):
     range = (0.0, 1.0)
     needs = frozenset({"golds"})
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         return (1.0, 1.0) if right else (0.0, 0.0)
 
     def score(self, trajectory: Trajectory) -> Scores:

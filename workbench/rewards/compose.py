@@ -16,9 +16,9 @@ from typing import Literal
 import numpy as np
 
 from workbench.errors import LevelError, ScoreError, SettingError, UnknownName
-from workbench.rewards.bounds import tried_bounds
 from workbench.rewards.place import landing
 from workbench.rewards.reward import Reward, factor, length_of
+from workbench.rewards.totals import tried_totals
 from workbench.scores import Level, Part, Scores, Status, combined_status
 from workbench.spec import part
 from workbench.trajectory import Group, Trajectory
@@ -61,8 +61,8 @@ class Composite(Reward):
     def grouped(self) -> bool:
         return any(reward.grouped for reward in self.inner)
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
-        return tried_bounds(self, self.inner, self.combine, right, steps)
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return tried_totals(self, self.inner, self.combine, right, steps)
 
     def score(self, trajectory: Trajectory) -> Scores:
         return self.combine([reward(trajectory) for reward in self.inner], trajectory)
@@ -139,8 +139,8 @@ class WeightedSum(Composite):
             return ends[0]
         return sum(min(low, 0.0) for low, _ in ends), sum(max(high, 0.0) for _, high in ends)
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
-        ends = [_weighted(weight, *reward.bounds(right, steps)) for weight, reward in self.terms]
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        ends = [_weighted(weight, *reward.totals(right, steps)) for weight, reward in self.terms]
         return sum(low for low, _ in ends), sum(high for _, high in ends)
 
     @property

@@ -62,7 +62,7 @@ class CoverageGain(Reward):
     def needs(self) -> frozenset[str]:
         return frozenset({{"id": "gold_pages", "similarity": "gold_texts", "answer": "golds"}[self.by]})
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         return (0.0, 1.0 if self.mode == "marginal" else float(steps))
 
     def score(self, trajectory: Trajectory) -> Scores:

@@ -159,7 +159,7 @@ class FormatTable(Reward):
         cells = (self.right, self.right_malformed, self.found, self.formed, self.answered, self.nothing)
         return min(cells), max(cells)
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         cells = (self.right, self.right_malformed) if right else (self.found, self.formed, self.answered, self.nothing)
         return min(cells), max(cells)
 

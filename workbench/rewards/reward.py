@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from workbench.errors import LevelError, MissingTokens, ScoreError
-from workbench.rewards.bounds import ranged_bounds, tried_bounds
+from workbench.rewards.totals import ranged_totals, tried_totals
 from workbench.scores import Level, Scores
 from workbench.spec import part
 from workbench.trajectory import Group, Trajectory
@@ -92,13 +92,13 @@ class Reward:
         """True where a trajectory can only be scored among its siblings."""
         return self.level is Level.GROUP
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
         """Lowest and highest total of a rollout of at most `steps` steps whose answer is right, or is not.
 
         What `workbench.evaluation.spec_lint` reads. This default is for rewards that do not look at the answer; one
         that does says what a right and what a wrong answer is paid (a graded one: wholly right, wholly wrong).
         """
-        return ranged_bounds(self, steps)
+        return ranged_totals(self, steps)
 
     @property
     def concerns(self) -> tuple[str, ...]:
@@ -274,8 +274,8 @@ class Wrapper(Reward):
     def grouped(self) -> bool:
         return self.reward.grouped
 
-    def bounds(self, right: bool, steps: int) -> tuple[float, float]:
-        return tried_bounds(self, [self.reward], lambda one, blank: self.change(one[0], blank), right, steps)
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return tried_totals(self, [self.reward], lambda one, blank: self.change(one[0], blank), right, steps)
 
     def score(self, trajectory: Trajectory) -> Scores:
         return self.change(self.reward(trajectory), trajectory)

@@ -1,4 +1,4 @@
-"""What a composed reward can pay a right and a wrong answer, found by trying: see `Reward.bounds`."""
+"""What a composed reward can pay a right and a wrong answer, found by trying: see `Reward.totals`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = 700
 Join = Callable[[Sequence[Scores], Trajectory], Scores]
 
 
-def tried_bounds(outer: Reward, inner: Sequence[Reward], join: Join, right: bool, steps: int) -> tuple[float, float]:
+def tried_totals(outer: Reward, inner: Sequence[Reward], join: Join, right: bool, steps: int) -> tuple[float, float]:
     """Lowest and highest total that `join` makes of what the inner rewards may pay such an answer.
 
     Every total was reached by some combination, so the lowest and highest are never too far out; between the values
@@ -41,10 +41,10 @@ def tried_bounds(outer: Reward, inner: Sequence[Reward], join: Join, right: bool
     except (WorkbenchError, ArithmeticError):
         totals = []
     known = [total for total in totals if not math.isnan(total)]
-    return (min(known), max(known)) if known else ranged_bounds(outer, steps)
+    return (min(known), max(known)) if known else ranged_totals(outer, steps)
 
 
-def ranged_bounds(reward: Reward, steps: int) -> tuple[float, float]:
+def ranged_totals(reward: Reward, steps: int) -> tuple[float, float]:
     """Lowest and highest total by the declared range alone: each step may pay all of it, or not apply."""
     low, high = reward.range
     if reward.level.single:
@@ -54,14 +54,14 @@ def ranged_bounds(reward: Reward, steps: int) -> tuple[float, float]:
 
 
 def _choices(reward: Reward, right: bool, length: int, points: int) -> list[Scores]:
-    low, high = reward.bounds(right, length)
+    low, high = reward.totals(right, length)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ArithmeticError("unbounded")
     totals = [low] if low == high else np.linspace(low, high, points).tolist()
     if reward.level.single:
         return [Scores.trajectory(total, level=reward.level) for total in totals]
     spread = [Scores.steps([total / length] * length) for total in totals]
-    lowest, highest = reward.bounds(right, 1)  # a total that comes from one step
+    lowest, highest = reward.totals(right, 1)  # a total that comes from one step
     return spread + [Scores.steps([one] + [0.0] * (length - 1)) for one in (lowest, highest)]
 
 
