@@ -22,9 +22,9 @@ _NAMES = {
     "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
     "workbench.retrieval.encoders": "HashedNgrams TfIdf",
     "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch FormatLayer "
-    "FormatTable Gate HitRelevance Named OverLong Placed Product QueryGain RankOfGold RankedGold ReduceSteps "
-    "RepeatedDocuments RepeatedQueries Residual Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity "
-    "TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
+    "FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product QueryGain RankOfGold RankedGold "
+    "ReduceSteps RepeatedDocuments RepeatedQueries Residual Reward ScoreOfGold SearchKeyMatch SelfAssessment "
+    "Similarity TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",

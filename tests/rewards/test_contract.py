@@ -31,6 +31,7 @@ from workbench.rewards import (
     Gate,
     HitRelevance,
     Named,
+    OnLastStep,
     OverLong,
     Placed,
     Product,
@@ -285,6 +286,7 @@ CASES: dict[type[Reward], Case] = {
         ({"kind": "median"}, {"threshold": 0.5}, {"kind": "max", "discount": 0.5}, {"kind": "count_below"}),
         ((BARE, MissingGold),),
     ),
+    OnLastStep: Case(OnLastStep(TokenF1()), {"reward": ExactMatch()}, (), NO_GOLD),
     Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
     Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
     Similarity: Case(

@@ -20,7 +20,7 @@ from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import RepeatedQueries, SearchKeyMatch
 from workbench.rewards.query_gain import CosineTo, QueryGain, RankOfGold, ScoreOfGold
 from workbench.rewards.ranked import RankedGold
-from workbench.rewards.reduce import Clip, ReduceSteps
+from workbench.rewards.reduce import Clip, OnLastStep, ReduceSteps
 from workbench.rewards.residual import Residual
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
@@ -42,6 +42,7 @@ __all__ = [
     "Gate",
     "HitRelevance",
     "Named",
+    "OnLastStep",
     "OverLong",
     "Placed",
     "Product",
