@@ -19,7 +19,7 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
-    "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
+    "workbench.environments": "GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch ToolEnvironment",
     "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
     "OverLong Placed Product RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
     "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
@@ -41,7 +41,7 @@ _NAMES = {
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
-    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled TaskSchedule",
     "workbench.training.held_out": "HeldOut",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",

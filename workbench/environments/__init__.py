@@ -1,8 +1,18 @@
 """Where agents act: tools with limits, and generated worlds."""
 
+from workbench.environments.document_writers import LanguageWriter, RuleWriter
 from workbench.environments.grid_world import GridWorld
 from workbench.environments.hop_world import HopWorld
 from workbench.environments.search_tool import SearchTool
+from workbench.environments.simulated_search import SimulatedSearch
 from workbench.environments.tool_environment import ToolEnvironment
 
-__all__ = ["GridWorld", "HopWorld", "SearchTool", "ToolEnvironment"]
+__all__ = [
+    "GridWorld",
+    "HopWorld",
+    "LanguageWriter",
+    "RuleWriter",
+    "SearchTool",
+    "SimulatedSearch",
+    "ToolEnvironment",
+]
