@@ -12,6 +12,7 @@ from tests.builders import a_task, a_trajectory, a_tree
 from workbench.errors import SettingError
 from workbench.evaluation import (
     auc_table,
+    label_notes,
     label_report,
     labels_from,
     labels_of_ends,
@@ -107,6 +108,12 @@ def test_a_reward_that_agrees_with_people_is_told_from_one_that_cannot():
     assert report.loc["coverage", "items"] == 20  # its last steps make no search: nothing is said of them
     verdicts = ["tells good from bad", "cannot tell", "the wrong way round"]
     assert report.loc[["em", "flat", "against"], "verdict"].tolist() == verdicts
+    assert label_notes(report, rewards)[1:] == [
+        "Tell good from bad without a look at golds (0 of 4): none.",
+        "Cannot tell (1 of 4): flat.",
+        "Pay bad ones more (1 of 4): against.",
+        "Are surely more accurate than always saying good (2 of 4): em, coverage.",
+    ]
 
 
 def test_the_threshold_comes_from_other_tasks():

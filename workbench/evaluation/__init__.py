@@ -9,6 +9,7 @@ from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_
 from workbench.evaluation.on_runs import (
     RunScores,
     auc_table,
+    label_notes,
     label_report,
     labels_from,
     labels_of_ends,
@@ -35,6 +36,7 @@ __all__ = [
     "efficiency_report",
     "hack_probes",
     "label_accuracy",
+    "label_notes",
     "label_report",
     "labels_from",
     "labels_of_ends",

@@ -230,6 +230,21 @@ def label_report(
     return table.sort_values("auc", ascending=False, kind="stable")
 
 
+def label_notes(report: pd.DataFrame, rewards: Mapping[str, Reward]) -> list[str]:
+    """What a label report comes to, a sentence each: which rewards tell good from bad, which of them do not look at
+    golds, which are surely more accurate than always saying good."""
+    tells = report.index[report["auc_low"] > 0.5]
+    blind = [name for name in tells if not any("gold" in need for need in rewards[name].needs)]
+    said = {
+        "Tell good from bad": tells,
+        "Tell good from bad without a look at golds": blind,
+        "Cannot tell": report.index[report["verdict"] == "cannot tell"],
+        "Pay bad ones more": report.index[report["auc_high"] < 0.5],
+        "Are surely more accurate than always saying good": report.index[report["accuracy_low"] > report["floor"]],
+    }
+    return [f"{what} ({len(names)} of {len(report)}): {', '.join(names) or 'none'}." for what, names in said.items()]
+
+
 @dataclass(frozen=True, eq=False)
 class Items:
     """What is compared: one entry a labelled and scored step, or end."""
