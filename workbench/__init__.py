@@ -35,7 +35,8 @@ _NAMES = {
     "sample_masks",
     "workbench.evaluation": "auc_table bootstrap_interval decision_report did_without efficiency_report hack_probes "
     "label_accuracy label_notes label_report labels_from labels_of_ends pass_at_k preference_accuracy "
-    "rank_correlation registered_rewards retrieval_metrics score_runs score_survey spec_lint term_notes term_report wilson_interval",
+    "rank_correlation registered_rewards retrieval_metrics score_runs score_survey spec_lint term_notes term_report "
+    "wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.contexts": "HideRejected",
     "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
