@@ -30,9 +30,9 @@ test: $(VENV)/.with-test ## all tests
 test-fast: $(VENV)/.with-test ## the tests that need no browser and take no minutes
 	@$(BIN)/python -m pytest -m "not slow and not browser" $(TESTS) $(ARGS)
 
-test-peers: $(VENV)/.with-test ## files of the formats' peers: give it an environment of its own, VENV=.venv-peers
+test-peers: $(VENV)/.with-test ## with the packages of peers: give it an environment of its own, VENV=.venv-peers
 	@$(INSTALL) "inspect-ai>=0.3" "verifiers>=0.4" && $(INSTALL) --no-deps docent verl
-	@$(BIN)/python -m pytest -rs tests/formats/test_peers.py $(ARGS)
+	@$(BIN)/python -m pytest -rs tests/formats/test_peers.py tests/adapters/test_verl.py $(ARGS)
 
 lab: $(VENV)/.with-lab ## JupyterLab in notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
