@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-
 ROOM = 128
 """Columns that a buffer made anew has beyond those it takes over, so that it need not grow at the next token."""
 
