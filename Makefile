@@ -49,6 +49,9 @@ bench: $(VENV)/.with-bench ## import time and retrieval, beside the plain librar
 bench-learning: $(VENV)/.with-base ## three seeds of the demo's training beside its controls (about an hour)
 	@$(BIN)/python tests/bench/learning.py $(ARGS)
 
+bench-papers: $(VENV)/.with-base ## the proofs of all papers, three seeds each; ARGS=--on-world trains the tiny policy (hours)
+	@$(BIN)/python tests/bench/papers.py $(ARGS)
+
 clean: ## remove the environment and what the tools cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
 
@@ -68,5 +71,5 @@ $(VENV)/.with-%: pyproject.toml $(VENV)/.with-python
 	    echo "-> pip failed; its lines above say why. Where the package index is a mirror, set PIP_INDEX_URL"; exit 1; }
 	@touch $@
 
-.PHONY: help demo test test-fast test-peers lab check bench bench-learning clean
+.PHONY: help demo test test-fast test-peers lab check bench bench-learning bench-papers clean
 .PRECIOUS: $(VENV)/.with-%
