@@ -1,6 +1,6 @@
 """Updates of our `train` beside TRL's GRPOTrainer: `python -m tests.bench.bench_training [--model smollm2]`.
 
-Multi-turn search on the embedded world, exact match paid, Dr. GRPO, no KL, fp32 on the CPU. Each side runs in a
+Multi-turn search on the embedded world, exact match paid (to SmolLM2, which answers nothing right, by lot), Dr. GRPO, no KL, fp32 on the CPU. Each side runs in a
 process of its own with the same weights, tasks, threads and tokens of a micro-batch; they take turns, one update each,
 so that whatever else the machine does meets both. Ratios are medians of ours over theirs of the same turn. cpu is
 processor time, which other load does not stretch as much as wall time. training_sides.py says how TRL is set up and
@@ -91,6 +91,7 @@ def main() -> None:
             args.micro_batch_tokens,
             args.lora,
             args.threads,
+            lot=not small,
         )
         show(*in_turns(setting, args.updates or (7 if small else 3)), args.model)
 
