@@ -19,15 +19,18 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
-    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
+    "OnLastStep OverLong Placed Product ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
+    "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
-    "wilson_interval",
+    "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report pass_at_k "
+    "retrieval_metrics term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
+    "workbench.agents.contexts": "HideRejected",
+    "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
     "workbench.agents.tabular": "TabularPolicy",
@@ -36,6 +39,8 @@ _NAMES = {
     "workbench.agents.vllm_engine": "VllmEngine",
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
+    "workbench.sampling.pass_rate": "PassRateBand pass_rate",
+    "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.critic": "Critic",
     "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",

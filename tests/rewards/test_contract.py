@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,19 +18,25 @@ import workbench.rewards
 from tests.builders import a_step, a_task, a_trajectory
 from workbench.errors import LevelError, MissingGold, SettingError, WorkbenchError
 from workbench.rewards import (
+    CallCount,
     Clip,
     CoverageGain,
     ExactMatch,
     FormatTable,
     Gate,
+    HitRelevance,
     Named,
+    OnLastStep,
     OverLong,
     Placed,
     Product,
     ReduceSteps,
     RepeatedDocuments,
+    RepeatedQueries,
     Reward,
     SearchKeyMatch,
+    SelfAssessment,
+    TaskNumber,
     TokenF1,
     WeightedSum,
     WellFormed,
@@ -39,7 +46,7 @@ from workbench.rewards.expression import read_reward
 from workbench.rewards.reward import Wrapper, length_of
 from workbench.scores import Scores, Status
 from workbench.spec import PARTS, dumps, loads, part
-from workbench.trajectory import Call, End, Group, Hit, SubQuestion, Trajectory
+from workbench.trajectory import Call, End, Group, Hit, Span, SubQuestion, Trajectory
 
 
 @part
@@ -52,6 +59,14 @@ class Judged(Reward):
         return Scores.missing("the judge failed") if "fails" in trajectory.id else Scores.trajectory(1 / 3, "as asked")
 
 
+@part
+class Halves:
+    """Stands for a reranker: a half for what names France, NaN (failed) for other texts."""
+
+    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        return np.array([0.5 if "France" in text else np.nan for text in texts])
+
+
 # ---------------------------------------------------------------- probes
 
 TASK = a_task(
@@ -61,6 +76,8 @@ TASK = a_task(
         SubQuestion("Which neighbour?", ("Spain",), "p2", ("countries bordering France", "France neighbours")),
     ),
     gold_texts=("Paris is the capital of France", "France borders Spain"),
+    pass_rate=0.625,
+    share=0.5,
 )
 TEXTS = {"p1": "Paris is the capital of France", "p2": "France borders Spain", "copy": "France borders Spain"}
 
@@ -83,7 +100,7 @@ PROBES = (
     probe(["p2"], ["p1", "p2", "p2"], answer="", id="empty answer"),
     probe(answer="yes", id="no search"),
     probe(["p1"], ["p1"], id="never answers", queries=["capital of France", "capital France city"]),
-    probe(["x"], ["p1"], end=End.FAILED, id="failed"),
+    probe(["x"], ["p1"], end=End.FAILED, id="failed", queries=["capital of France", "The capital of france?"]),
     probe([], answer="France", id="nothing found"),
     probe(["p1"], answer="paris", id="other words, the judge fails", queries=["France neighbours"]),
     with_step(probe(["p1"], answer="Paris", id="malformed"), 1, text="so <answer>Paris</answer>"),
@@ -92,11 +109,22 @@ PROBES = (
     with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
     with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
     with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    with_step(probe(["p1", "p2"], None, answer="Paris", id="judges"), 1, spans=(Span("judge", "Yes"),)),
+    with_step(probe(["p2", "p1"], None, None, ["x"], None, id="judges late"), 2, spans=(Span("judge", "No"),)),
+    with_step(probe(["x"], None, answer="Paris", id="takes what is no use"), 1, spans=(Span("judge", "yes."),)),
+    with_step(probe(["x"], None, ["p1"], id="sends it back"), 1, spans=(Span("judge", "No"),)),
+    with_step(probe(["p2"], None, id="cannot decide"), 1, spans=(Span("judge", "Yes"), Span("judge", "no"))),
+    with_step(probe(["p2"], None, id="is content with half"), 1, spans=(Span("judge", "Yes"),)),
+    with_step(probe(["p2"], None, id="hedges"), 1, spans=(Span("judge", "maybe"),)),
+    with_step(probe(None, id="other span"), 0, spans=(Span("assessment", "yes"),)),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
 GROUP = Group(PROBES)
 YES = replace(RIGHT, id="yes", task=a_task(golds=("yes it is",)), steps=(a_step("y", answer="yes", tokens=2),))
-EXTRA = (YES,)  # probes of other tasks, scored alone
+HALVES = replace(  # what two pages hold together
+    a_trajectory(["a", "b"], id="halves", task=YES.task, texts={"a": "yes", "b": "it is"}, tokens=2), end=End.TRUNCATED
+)
+EXTRA = (YES, HALVES)  # probes of other tasks, scored alone
 
 
 # ---------------------------------------------------------------- cases
@@ -149,6 +177,28 @@ CASES: dict[type[Reward], Case] = {
         RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
     SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
+    RepeatedQueries: Case(RepeatedQueries(by="ngrams"), {"by": "exact", "n": 1}, ({"by": "meaning"}, {"n": 0})),
+    CallCount: Case(CallCount(), {}),
+    HitRelevance: Case(HitRelevance(), {"scorer": Halves(), "join": "joined"}, ({"join": "mean"},), NO_GOLD),
+    TaskNumber: Case(TaskNumber(), {"key": "share"}),
+    SelfAssessment: Case(
+        SelfAssessment(CoverageGain(mode="single"), threshold=0.5),
+        {
+            "reference": TaskNumber("share"),
+            "span": "assessment",
+            "threshold": 0.4,
+            "inclusive": True,
+            "true_yes": 1.0,
+            "true_no": 0.2,
+            "false_yes": -1.0,
+            "false_no": 0.1,
+            "unlabelled": 0.0,
+            "yes": ("yes", "maybe"),
+            "no": ("maybe",),
+        },
+        ({"yes": ("no",)},),
+        ((BARE, MissingGold),),
+    ),
     OverLong: Case(
         OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
     ),
@@ -171,6 +221,7 @@ CASES: dict[type[Reward], Case] = {
         ({"kind": "median"}, {"threshold": 0.5}, {"kind": "max", "discount": 0.5}, {"kind": "count_below"}),
         ((BARE, MissingGold),),
     ),
+    OnLastStep: Case(OnLastStep(TokenF1()), {"reward": ExactMatch()}, (), NO_GOLD),
     Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
     Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
     Named: Case(Named(MIXED, "mix"), {"reward": ExactMatch(), "name": "sum"}, (), NO_GOLD),

@@ -5,6 +5,8 @@ land among the tokens, `end_rule.py` what each end is paid. The others hold the 
 """
 
 from workbench.rewards.answers import ExactMatch, TokenF1
+from workbench.rewards.assess import HitRelevance, SelfAssessment, TaskNumber
+from workbench.rewards.calls import CallCount
 from workbench.rewards.compose import WeightedSum
 from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
@@ -12,12 +14,13 @@ from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
 from workbench.rewards.lengths import OverLong
 from workbench.rewards.place import Placed, place
-from workbench.rewards.queries import SearchKeyMatch
-from workbench.rewards.reduce import Clip, ReduceSteps
+from workbench.rewards.queries import RepeatedQueries, SearchKeyMatch
+from workbench.rewards.reduce import Clip, OnLastStep, ReduceSteps
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
 
 __all__ = [
+    "CallCount",
     "Clip",
     "CoverageGain",
     "EndCase",
@@ -26,14 +29,19 @@ __all__ = [
     "FormatTable",
     "FunctionReward",
     "Gate",
+    "HitRelevance",
     "Named",
+    "OnLastStep",
     "OverLong",
     "Placed",
     "Product",
     "ReduceSteps",
     "RepeatedDocuments",
+    "RepeatedQueries",
     "Reward",
     "SearchKeyMatch",
+    "SelfAssessment",
+    "TaskNumber",
     "TokenF1",
     "WeightedSum",
     "WellFormed",
