@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -121,6 +122,22 @@ def test_a_rollout_is_logged_scored_and_asked(workplace: Path, policy_folder: Pa
     assert capsys.readouterr().out == "part,n\nTokenF1,8\n"
     assert typed('workbench sql "select count(distinct reward) as versions from scores_log" --csv') == 0
     assert capsys.readouterr().out == "versions\n2\n"
+
+
+def test_a_report_says_what_a_reward_pays_for(logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(logged / "lab", tmp_path / "lab")  # scores are recorded
+    fresh = "ReduceSteps(RepeatedDocuments(), 'count_below', threshold=0.5)"  # the pages are cut off: none was seen
+    assert typed(f'workbench score r1 "ExactMatch() + 0.5 * {fresh}" --report --lab {tmp_path}/lab') == 0
+    said = capsys.readouterr().out
+    headings = ["What the reward says of itself", "What each term does", "What right answers cost", "What tricks earn"]
+    assert sorted(said.index(heading) for heading in headings) == [said.index(heading) for heading in headings]
+    assert "LOOK: RepeatedDocuments is paid again at every step" in said
+    [terms] = [line.split() for line in said.splitlines() if line.startswith("total ") and len(line.split()) == 6]
+    assert terms[1:3] == ["1", "-"]  # the weight; both rollouts are paid the same, so there is no variance to share
+    [repeating] = [line for line in said.splitlines() if "repeats its search" in line]
+    assert repeating.startswith("LOOK") and "pays more" in repeating  # every search earns 0.5
+    [junk] = [line for line in said.splitlines() if "junk answer" in line]
+    assert not junk.startswith("LOOK") and "pays less" in junk
 
 
 def test_the_same_seed_gives_the_same_rollouts(workplace: Path, policy_folder: Path):

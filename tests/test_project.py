@@ -24,7 +24,7 @@ from workbench import spec
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "plain", "text", "trajectory", "scores", "batch", "protocols", "spec"),
+    ("errors", "plain", "text", "trajectory", "fusion", "scores", "batch", "protocols", "spec", "encoding"),
     ("rewards", "credit", "exploration", "evaluation", "retrieval", "environments", "store", "formats"),
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
@@ -44,7 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 
-CHAINS = (("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
+CHAINS = (("rewards", "evaluation"), ("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
 """Inside a floor, a room may import those that stand before it in its chain. Floors 1 and 6 are free inside."""
 
 ARITHMETIC = ("rewards", "credit", "exploration", "evaluation")

@@ -131,6 +131,7 @@ def _add_lora(material: Material, rank: int) -> None:
 def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
     from dataclasses import replace
 
+    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.errors import UnknownName
     from workbench.main_job import SETTINGS
     from workbench.rewards.expression import read_reward

@@ -1,8 +1,9 @@
 """Where agents act: tools with limits, and generated worlds."""
 
+from workbench.environments.catalogue_world import Catalogue, CatalogueWorld
 from workbench.environments.grid_world import GridWorld
 from workbench.environments.hop_world import HopWorld
 from workbench.environments.search_tool import SearchTool
 from workbench.environments.tool_environment import ToolEnvironment
 
-__all__ = ["GridWorld", "HopWorld", "SearchTool", "ToolEnvironment"]
+__all__ = ["Catalogue", "CatalogueWorld", "GridWorld", "HopWorld", "SearchTool", "ToolEnvironment"]
