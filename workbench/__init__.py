@@ -19,13 +19,14 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
-    "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch "
+    "ToolEnvironment",
     "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch "
     "FormatLayer FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product "
     "QueryGain RankOfGold RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Residual "
     "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
     "WeightedSum WellFormed place reward_of",
+    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",
@@ -52,7 +53,7 @@ _NAMES = {
     "workbench.sampling.rollout": "rollout",
     "workbench.training.adaptive_gate": "AdaptiveGate",
     "workbench.training.critic": "Critic",
-    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled TaskSchedule",
     "workbench.training.held_out": "HeldOut",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",
