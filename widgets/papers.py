@@ -12,10 +12,9 @@ import traitlets
 
 from widgets.component import Component
 from workbench.batch import flat_batch
-from workbench.commands.papers_command import claim
 from workbench.errors import SettingError, WorkbenchError
 from workbench.evaluation import term_report
-from workbench.papers import CATALOGUE, Entry, built, entry, load
+from workbench.papers import CATALOGUE, Entry, built, claim, entry, load
 from workbench.papers.results import kept, plain
 from workbench.rescoring import rescore
 from workbench.rewards.score import score
@@ -169,7 +168,7 @@ def told(one: Entry) -> dict[str, Any]:
         return about
     paper, results = load(one.name), kept(one.name)
     return about | {
-        "claim": claim(paper, one.name),
+        "claim": claim(one.name),
         "formula": paper.formula.strip("\n"),
         "differs": list(paper.differs),
         "rewards": [[name, repr(reward)] for name, reward in paper.rewards.items()],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.commands.options import add_command, add_family, whole
 
 if TYPE_CHECKING:
-    from workbench.papers import Paper, Proof
+    from workbench.papers import Proof
 
 LESSON = """
 published methods: what each claims, and a proof of it that runs here
@@ -81,11 +81,11 @@ def _status(verdict: str | None, here: bool) -> str:
 
 
 def show(args: argparse.Namespace) -> None:
-    from workbench.papers import entry, load
+    from workbench.papers import claim, entry, load
     from workbench.papers.results import kept
 
     one, paper = entry(args.name), load(args.name)
-    print(f"{one.title} ({one.source})\n\n{claim(paper, one.name)}\n\nformula\n{textwrap.indent(paper.formula, '  ')}")
+    print(f"{one.title} ({one.source})\n\n{claim(one.name)}\n\nformula\n{textwrap.indent(paper.formula, '  ')}")
     print("\nrewards")
     for name, reward in paper.rewards.items():
         print(f"  {name}\n    {reward!r}")
@@ -96,14 +96,6 @@ def show(args: argparse.Namespace) -> None:
     for where, proofs in (("mechanism", results.proofs), ("embedded world", results.on_world)):
         for seed, proof in proofs.items():
             print(f"{where}, seed {seed}: {proof.verdict}")
-
-
-def claim(paper: Paper, name: str) -> str:
-    """What the module says of the method."""
-    import importlib
-    import inspect
-
-    return inspect.cleandoc(importlib.import_module(f"workbench.papers.{name}").__doc__ or "")
 
 
 def prove(args: argparse.Namespace) -> int:
