@@ -18,6 +18,7 @@ from tests.tiny_model import tiny_engine
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate
+from workbench.agents.vllm_engine import PYTHON
 from workbench.cli import main
 from workbench.commands.material import Habits, save_policy
 from workbench.commands.rollout_command import next_steps
@@ -221,6 +222,14 @@ def test_wrong_names_are_answered_with_the_right_ones(
     monkeypatch.chdir(logged)
     assert typed(line.format(policy=policy_folder, files=ON_FILES)) == 2
     assert says in capsys.readouterr().err
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(
+    workplace: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(PYTHON, str(workplace / "no-python"))
+    assert typed(f"workbench rollout --policy {policy_folder} {ON_FILES} --engine vllm") == 2
+    assert "no Python that can be run" in (told := capsys.readouterr().err) and "pip install" in told
 
 
 def test_every_sql_example_has_an_answer(logged: Path, monkeypatch: pytest.MonkeyPatch):

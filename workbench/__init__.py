@@ -19,13 +19,14 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
-    "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool "
-    "SimulatedSearch ToolEnvironment",
+    "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch "
+    "ToolEnvironment",
+    "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch "
+    "FormatLayer FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product "
+    "QueryGain RankOfGold RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Residual "
+    "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
+    "WeightedSum WellFormed place reward_of",
     "workbench.retrieval.encoders": "HashedNgrams TfIdf",
-    "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch FormatLayer "
-    "FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product QueryGain RankOfGold RankedGold "
-    "ReduceSteps RepeatedDocuments RepeatedQueries Residual Reward ScoreOfGold SearchKeyMatch SelfAssessment "
-    "Similarity TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",
