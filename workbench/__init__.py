@@ -19,6 +19,7 @@ _NAMES = {
     "workbench.text": "normalize_answer",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
+    "workbench.environments.walkthroughs": "FirstCalls walkthrough_rows",
     "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
     "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
     "workbench.rewards.lengths": "ReachLength",

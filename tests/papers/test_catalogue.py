@@ -12,7 +12,7 @@ from workbench.errors import SettingError, UnknownName
 from workbench.papers import CATALOGUE, Check, Proof, built, entry, load
 from workbench.papers.catalogue import Fidelity
 from workbench.papers.paper import Verdict
-from workbench.protocols import Reward
+from workbench.rewards import Reward
 from workbench.spec import from_spec, to_spec
 
 LONGEST = 300  # lines of a paper's module: it composes parts that live elsewhere
