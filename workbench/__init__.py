@@ -17,11 +17,17 @@ _NAMES = {
     "workbench.protocols": "Limits Outcome",
     "workbench.spec": "part",
     "workbench.text": "normalize_answer",
+    "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
-    "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
+    "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch "
+    "ToolEnvironment",
     "workbench.environments.walkthroughs": "FirstCalls walkthrough_rows",
-    "workbench.rewards": "Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate Named OverLong Placed "
-    "Product ReduceSteps RepeatedDocuments Reward SearchKeyMatch TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch "
+    "FormatLayer FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product "
+    "QueryGain RankOfGold RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Residual "
+    "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
+    "WeightedSum WellFormed place reward_of",
+    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",
@@ -29,10 +35,12 @@ _NAMES = {
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval efficiency_report pass_at_k retrieval_metrics term_report "
-    "wilson_interval",
-    "workbench.evaluation.agreement": "label_accuracy preference_accuracy",
+    "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report hack_probes "
+    "label_accuracy label_report pass_at_k preference_accuracy rank_correlation registered_rewards "
+    "retrieval_metrics score_runs score_survey spec_lint term_notes term_report wilson_interval",
     "workbench.credit.advantages": "advantages",
+    "workbench.agents.contexts": "HideRejected",
+    "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
     "workbench.agents.language_policy": "LanguagePolicy",
     "workbench.agents.scripted": "ScriptedEngine ScriptedPolicy",
     "workbench.agents.tabular": "TabularPolicy",
@@ -41,9 +49,12 @@ _NAMES = {
     "workbench.agents.vllm_engine": "VllmEngine",
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
+    "workbench.sampling.pass_rate": "PassRateBand pass_rate",
+    "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
+    "workbench.training.adaptive_gate": "AdaptiveGate",
     "workbench.training.critic": "Critic",
-    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled TaskSchedule",
     "workbench.training.held_out": "HeldOut",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from workbench.trajectory import Call, Context, End, Group, Span, Step, Task, Tokens, Tree
+from workbench.trajectory import Call, Context, End, Group, Hit, Span, Step, Task, Tokens, Tree
 
 if TYPE_CHECKING:
     from workbench.batch import Advantages, FlatBatch
@@ -37,10 +37,31 @@ class Credit(Protocol):
 
 
 class Encoder(Protocol):
-    """Texts to unit rows."""
+    """Texts to unit rows. A class attribute ``remember = True`` says that its vectors are worth keeping, see
+    `workbench.encoding`."""
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, d], each row of length 1 (or 0 for an empty text)."""
+        ...
+
+
+class PairScorer(Protocol):
+    """How well each text bears on its reference: a reranker, or a rule."""
+
+    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """float [n] in [0, 1], NaN where it failed."""
+        ...
+
+
+class Ranker(Protocol):
+    """A search engine that also says how well given pages match."""
+
+    def search(self, queries: Sequence[str], k: int = 3) -> list[list[Hit]]:
+        """At most `k` hits a query, best first."""
+        ...
+
+    def scores(self, query: str, pages: Sequence[str]) -> np.ndarray:
+        """float64 [pages]: the score of each page, by its id, for the query."""
         ...
 
 
@@ -177,6 +198,7 @@ class Turn:
     valid: bool = True
     finish: str = "stop"
     context: Context | None = None  # set where it was sampled from other than previous + observation
+    broken: str = ""  # the rule of its grammar that this turn breaks, where that ends the rollout
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +219,15 @@ class Prefix:
     observation: str  # the newest
     context: Context  # everything so far, as text and, for language models, as tokens
     tools_off: bool = False  # the last turn: a call will not be answered
+    role: str = "agent"  # that the policy plays
 
 
 class Policy(Protocol):
-    """Samples turns, many trajectories at a time."""
+    """Samples turns, many trajectories at a time.
+
+    One that plays several roles (system prompts, templates) has ``in_role(name)``, itself in one of them, and ``role``,
+    the name of the one it is in: rollouts of different roles are never compared.
+    """
 
     @property
     def name(self) -> str:

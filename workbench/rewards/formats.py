@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, fields
 from typing import Literal
 
 from workbench.errors import SettingError
@@ -15,6 +15,13 @@ from workbench.spec import part
 from workbench.text import normalize_answer
 from workbench.trajectory import Trajectory
 
+BETTER = (
+    ("right", "right_malformed", "only the first keeps the form"),
+    ("found", "formed", "only the first saw a gold answer"),
+    ("formed", "answered", "only the first keeps the form"),
+    ("answered", "nothing", "only the first gave an answer"),
+)
+"""Cells of a `FormatTable`: the better one, the worse one, and why."""
 STRAY = ("none", "before", "anywhere")
 
 
@@ -151,6 +158,19 @@ class FormatTable(Reward):
     def range(self) -> tuple[float, float]:
         cells = (self.right, self.right_malformed, self.found, self.formed, self.answered, self.nothing)
         return min(cells), max(cells)
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        cells = (self.right, self.right_malformed) if right else (self.found, self.formed, self.answered, self.nothing)
+        return min(cells), max(cells)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        pays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "form"}
+        return tuple(
+            f"FormatTable pays {more} {pays[more]:g}, less than {less} {pays[less]:g}, though {why}."
+            for more, less, why in BETTER
+            if pays[more] < pays[less]
+        )
 
     def score(self, trajectory: Trajectory) -> Scores:
         golds = normalized_golds(trajectory.task, self.name)
