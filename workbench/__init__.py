@@ -21,6 +21,7 @@ _NAMES = {
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch "
     "ToolEnvironment",
+    "workbench.environments.walkthroughs": "FirstCalls walkthrough_rows",
     "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch "
     "FormatLayer FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product "
     "QueryGain RankOfGold RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Residual "
