@@ -20,6 +20,8 @@ _NAMES = {
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
     "workbench.environments": "CatalogueWorld GridWorld HopWorld SearchTool ToolEnvironment",
     "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.retrieval.sentence_model": "SentenceModel",
+    "workbench.retrieval.word_llama": "WordLlama",
     "workbench.rewards": "Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch FormatLayer FormatTable "
     "Gate Named OverLong Placed Product QueryGain RankOfGold ReduceSteps RepeatedDocuments Residual Reward "
     "ScoreOfGold SearchKeyMatch Similarity TokenF1 WeightedSum WellFormed place reward_of",
