@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -48,4 +49,6 @@ def _model(width: int) -> Any:
         raise MissingPackage(
             "WordLlama needs the package wordllama: pip install 'reward-workbench[encoders]'"
         ) from error
-    return wordllama.WordLlama.load(trunc_dim=None if width == 256 else width, disable_download=True)
+    here = Path(wordllama.__file__).parent  # 0.4.0 looks for the wheel's own tokeniser in its cache folder alone
+    trunc = None if width == 256 else width
+    return wordllama.WordLlama.load(trunc_dim=trunc, cache_dir=here, disable_download=True)
