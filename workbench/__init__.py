@@ -28,6 +28,8 @@ _NAMES = {
     "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
     "WeightedSum WellFormed place reward_of",
     "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.retrieval.sentence_model": "SentenceModel",
+    "workbench.retrieval.word_llama": "WordLlama",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.tool_calls": "ToolCallMatch",

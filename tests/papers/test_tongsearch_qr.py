@@ -1,4 +1,4 @@
-"""TongSearch-QR as composed, and its proof. The worked examples of its reward stand in tests/rewards/test_query_gain."""
+"""TongSearch-QR as composed, and its proof. Its reward's worked examples stand in tests/rewards/test_query_gain."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_policy_draws_words_until_there_are_enough_and_never_one_twice():
         for trajectory in (one for tree in trees for one in tree):
             words = (trajectory.answer or "").removeprefix(trajectory.task.question).split()
             assert len(words) == len(set(words)) <= 6 and set(words) <= set(trajectory.task.extras["candidates"])
-    assert words_added([one for one in rollout_of(expander(40, 6), catalogue.tasks)]) == 6.0
+    assert words_added(rollout_of(expander(40, 6), catalogue.tasks)) == 6.0
     known = rollout_of(knowing_expander(catalogue.tasks, 6), catalogue.tasks)
     right = [word in one.task.extras["names"] for one in known for word in (one.answer or "").split()[3:]]
     assert np.mean(right) > 0.6  # ten right words of weight e^3 against thirty of weight 1, taken without return
@@ -57,7 +57,7 @@ def rollout_of(policy, tasks):
 
 def test_the_variants_that_ask_an_engine_pay_a_better_query_more():
     catalogue = CatalogueWorld(subjects=5).build()
-    index = SearchIndex.build(catalogue.pages, progress=False, **BM25)
+    index = SearchIndex.build(catalogue.pages, k1=BM25["k1"], b=BM25["b"], progress=False)
     task = catalogue.tasks[0]
     better = " ".join([task.question, *task.extras["names"]])
     for reward in engine_rewards(index).values():

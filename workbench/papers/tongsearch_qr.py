@@ -63,7 +63,7 @@ class _World:
         half = settings.questions // 2
         self.tasks = [task for n, task in enumerate(tasks) if n % settings.questions < half]
         self.held_out = [task for n, task in enumerate(tasks) if n % settings.questions >= half]
-        self.index = SearchIndex.build(self.pages, progress=False, **BM25)
+        self.index = SearchIndex.build(self.pages, k1=BM25["k1"], b=BM25["b"], progress=False)
         self.environment = ToolEnvironment((), Limits(turns=words, final_turn=False))
         self.seed = settings.seed
 
