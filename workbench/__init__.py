@@ -32,6 +32,8 @@ _NAMES = {
     "workbench.retrieval.word_llama": "WordLlama",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
+    "workbench.rewards.text_overlap": "TextOverlap",
+    "workbench.rewards.group_rescale": "GroupRescale",
     "workbench.rewards.tool_calls": "ToolCallMatch",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",

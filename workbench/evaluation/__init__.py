@@ -2,6 +2,7 @@
 
 from workbench.evaluation.agreement import Agreement, label_accuracy, preference_accuracy
 from workbench.evaluation.correlation import Correlation, rank_correlation
+from workbench.evaluation.corruptions import CORRUPTIONS, corrupted
 from workbench.evaluation.decisions import decision_report, did_without
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.hack_probes import hack_probes
@@ -23,6 +24,7 @@ from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
 from workbench.evaluation.terms import term_notes, term_report
 
 __all__ = [
+    "CORRUPTIONS",
     "Agreement",
     "Correlation",
     "Interval",
@@ -31,6 +33,7 @@ __all__ = [
     "RunScores",
     "auc_table",
     "bootstrap_interval",
+    "corrupted",
     "decision_report",
     "did_without",
     "efficiency_report",
