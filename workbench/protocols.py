@@ -45,6 +45,14 @@ class Encoder(Protocol):
         ...
 
 
+class PairScorer(Protocol):
+    """How well each text bears on its reference: a reranker, or a rule."""
+
+    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """float [n] in [0, 1], NaN where it failed."""
+        ...
+
+
 class Ranker(Protocol):
     """A search engine that also says how well given pages match."""
 
@@ -190,6 +198,7 @@ class Turn:
     valid: bool = True
     finish: str = "stop"
     context: Context | None = None  # set where it was sampled from other than previous + observation
+    broken: str = ""  # the rule of its grammar that this turn breaks, where that ends the rollout
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,10 +219,15 @@ class Prefix:
     observation: str  # the newest
     context: Context  # everything so far, as text and, for language models, as tokens
     tools_off: bool = False  # the last turn: a call will not be answered
+    role: str = "agent"  # that the policy plays
 
 
 class Policy(Protocol):
-    """Samples turns, many trajectories at a time."""
+    """Samples turns, many trajectories at a time.
+
+    One that plays several roles (system prompts, templates) has ``in_role(name)``, itself in one of them, and ``role``,
+    the name of the one it is in: rollouts of different roles are never compared.
+    """
 
     @property
     def name(self) -> str:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from tests.tiny_model import tiny_engine, tiny_tokenizer
-from workbench.agents.language_policy import LanguagePolicy, cut_hits
+from workbench.agents.language_policy import LanguagePolicy, cut_hits, fair_shares
 from workbench.agents.scripted import ScriptedEngine
 from workbench.agents.templates import SEARCH_R1_INVALID, TagTemplate
+from workbench.environments import SearchTool, ToolEnvironment
 from workbench.protocols import Limits, Outcome
+from workbench.retrieval import Page, SearchIndex
 from workbench.sampling.group import GroupSampler
 from workbench.sampling.rollout import rollout
 from workbench.trajectory import Call, End, Hit, Origin, Task
@@ -98,6 +100,55 @@ def test_a_hit_says_how_much_of_it_was_shown():
     assert shown == [[None, None, None], [None, 2, 0], [2, 0, 0], [0, 0, 0]]
     played = play(["<search>x</search>", "<answer>Oslo</answer>"], Limits(observation_tokens=45))
     assert played.steps[0].hits[0].shown is None  # what this tool shows is not the page's text
+
+
+BOTH = "<search>oslo ## bergen ## </search>"
+HEADS = ("Results for oslo:\nDoc 1(Title: A) ", "Results for bergen:\nDoc 1(Title: B) ")  # 34 and 36 characters
+
+
+def ask_both(limit=None, **template):
+    """The first step of an agent that asks for two cities at once; a token is a character."""
+    index = SearchIndex.build([Page("a", "A", "oslo " * 20), Page("b", "B", "bergen " * 2)], progress=False)
+    said = [BOTH, "<answer>Oslo</answer>"]
+    engine = ScriptedEngine(lambda text, rng: said["</information>" in text], tiny_tokenizer())
+    policy = LanguagePolicy(engine, TagTemplate(instruction="{question}\n", separator="##", **template))
+    environment = ToolEnvironment([SearchTool(index)], Limits(observation_tokens=limit))
+    return rollout(policy, [TASK], environment, group_size=1, progress=False)[0].trajectories[0].steps[0]
+
+
+def test_each_of_several_queries_is_a_call_that_keeps_its_own_hits():
+    step = ask_both()
+    assert [(call.query, [(hit.id, hit.query) for hit in call.hits]) for call in step.calls] == [
+        ("oslo", [("a", "oslo")]),
+        ("bergen", [("b", "bergen")]),
+    ]
+    told = f"{HEADS[0]}{'oslo ' * 20}\n{HEADS[1]}{'bergen ' * 2}\n"
+    assert step.observation == f"\n\n<information>{told}</information>\n\n"
+    assert [hit.shown for hit in step.hits] == [None, None] and step.queries == ("oslo", "bergen")
+
+
+def test_several_queries_share_the_room_evenly():
+    # the frame takes 15 + 16 characters of 131; of the 100 left each has 50: the first its heading of 34 and 16 of its
+    # page's 100, the second its heading of 36 and all 14 of its page (its line break is lost)
+    step = ask_both(131)
+    told = f"{HEADS[0]}{('oslo ' * 20)[:16]}{HEADS[1]}{'bergen ' * 2}"
+    assert step.observation == f"\n\n<information>{told}</information>\n\n"
+    assert [hit.shown for hit in step.hits] == [16, None]
+    assert len(step.observation) == 131 == int((~step.tokens.own_T).sum())
+
+
+def test_the_published_cut_loses_the_last_query():
+    step = ask_both(131, cut="end")
+    assert "bergen" not in step.observation and [hit.shown for hit in step.hits] == [66, 0]
+    assert len(step.observation) == 131
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "shares"),
+    [([5, 5], 20, [5, 5]), ([9, 9, 9], 10, [3, 3, 4]), ([1, 9, 9], 11, [1, 5, 5]), ([4], 0, [0]), ([], 5, [])],
+)
+def test_shares_by_hand(lengths, room, shares):
+    assert fair_shares(lengths, room) == shares
 
 
 def test_text_is_what_the_ids_say_and_spans_point_at_their_tokens():

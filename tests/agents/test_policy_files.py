@@ -12,6 +12,8 @@ import torch
 
 from tests.tiny_model import tiny_engine
 from tests.training.worlds import TASKS, Letter, Quiet, speaker
+from workbench.agents.contexts import HideRejected
+from workbench.agents.judging import AssessTemplate, JudgeTemplate
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedEngine
 from workbench.errors import CapabilityError, FormatError, SettingError
@@ -46,9 +48,18 @@ def test_weights_template_and_settings_come_back(tmp_path: Path):
     assert scored(loaded).tolist() == scored(policy).tolist()
     assert (loaded.template, loaded.temperature, loaded.turn_tokens) == (policy.template, 0.7, 12)
     assert loaded.name == policy.name == "tiny@5"
+    assert (loaded.contexts, loaded.roles, loaded.role) == (None, {}, "agent")
     drawn = [rollout(one, TASKS[:2], Quiet(), group_size=2, progress=False) for one in (policy, loaded)]
     said = [[step.text for tree in trees for t in tree for step in t.steps] for trees in drawn]
     assert said[0] == said[1]
+
+
+def test_roles_and_what_is_hidden_come_back(tmp_path: Path):
+    roles = {"decide": AssessTemplate(), "search": JudgeTemplate()}
+    policy = replace(speaker(), contexts=HideRejected(), roles=roles).in_role("search")
+    loaded = LanguagePolicy.load(policy.save(tmp_path / "kept"))
+    assert (loaded.contexts, loaded.roles, loaded.role) == (HideRejected(), roles, "search")
+    assert loaded.template == JudgeTemplate()
 
 
 def test_adapters_come_back_on_their_base_and_can_be_trained_on(tmp_path: Path):

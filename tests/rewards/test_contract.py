@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.rewards.vectors import Scattered
 from workbench.errors import LevelError, MissingGold, SettingError, WorkbenchError
 from workbench.retrieval import HashedNgrams
 from workbench.rewards import (
+    CallCount,
     Clip,
     CosineTo,
     CoverageGain,
@@ -27,18 +29,29 @@ from workbench.rewards import (
     FormatLayer,
     FormatTable,
     Gate,
+    GroupRescale,
+    HitRelevance,
     Named,
+    OnLastStep,
     OverLong,
     Placed,
     Product,
     QueryGain,
+    RankedGold,
+    ReachLength,
     ReduceSteps,
     RepeatedDocuments,
+    RepeatedQueries,
     Residual,
     Reward,
     SearchKeyMatch,
+    SelfAssessment,
+    SetJaccard,
     Similarity,
+    TaskNumber,
+    TextOverlap,
     TokenF1,
+    ToolCallMatch,
     WeightedSum,
     WellFormed,
     place,
@@ -47,7 +60,7 @@ from workbench.rewards.expression import read_reward
 from workbench.rewards.reward import Wrapper, length_of
 from workbench.scores import Scores, Status
 from workbench.spec import PARTS, dumps, loads, part
-from workbench.trajectory import Call, End, Group, Hit, SubQuestion, Trajectory
+from workbench.trajectory import Call, End, Group, Hit, Span, SubQuestion, Trajectory
 
 
 @part
@@ -60,6 +73,14 @@ class Judged(Reward):
         return Scores.missing("the judge failed") if "fails" in trajectory.id else Scores.trajectory(1 / 3, "as asked")
 
 
+@part
+class Halves:
+    """Stands for a reranker: a half for what names France, NaN (failed) for other texts."""
+
+    def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        return np.array([0.5 if "France" in text else np.nan for text in texts])
+
+
 # ---------------------------------------------------------------- probes
 
 TASK = a_task(
@@ -69,6 +90,14 @@ TASK = a_task(
         SubQuestion("Which neighbour?", ("Spain",), "p2", ("countries bordering France", "France neighbours")),
     ),
     gold_texts=("Paris is the capital of France", "France borders Spain"),
+    gold_calls=(
+        {"name": "search", "parameters": {"query": "capital of France"}},
+        {"name": "search", "parameters": {"query": "countries bordering France"}},
+    ),
+    blocks=("think", "search", "answer"),
+    references=("It is Paris, the city of light", "Paris, France"),
+    pass_rate=0.625,
+    share=0.5,
 )
 TEXTS = {"p1": "Paris is the capital of France", "p2": "France borders Spain", "copy": "France borders Spain"}
 
@@ -83,6 +112,14 @@ def with_step(trajectory: Trajectory, s: int, **changes: Any) -> Trajectory:
     return replace(trajectory, steps=tuple(steps))
 
 
+def asked(**pages: list[str]) -> tuple[Call, ...]:
+    """Calls by their queries."""
+    return tuple(
+        Call("search", {"query": query}, tuple(Hit(page, "", "", rank=rank) for rank, page in enumerate(found)))
+        for query, found in pages.items()
+    )
+
+
 RIGHT = probe(["p1", "x"], ["p2", "p1"], None, answer="Paris", id="right")
 PROBES = (
     RIGHT,
@@ -91,7 +128,7 @@ PROBES = (
     probe(["p2"], ["p1", "p2", "p2"], answer="", id="empty answer"),
     probe(answer="yes", id="no search"),
     probe(["p1"], ["p1"], id="never answers", queries=["capital of France", "capital France city"]),
-    probe(["x"], ["p1"], end=End.FAILED, id="failed"),
+    probe(["x"], ["p1"], end=End.FAILED, id="failed", queries=["capital of France", "The capital of france?"]),
     probe([], answer="France", id="nothing found"),
     probe(["p1"], answer="paris", id="other words, the judge fails", queries=["France neighbours"]),
     with_step(probe(["p1"], answer="Paris", id="malformed"), 1, text="so <answer>Paris</answer>"),
@@ -100,6 +137,16 @@ PROBES = (
     with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
     with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
     with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    probe(["x"], ["y"], id="the second search first", queries=["countries bordering France", "x"]),
+    with_step(probe(["x"], id="three at once"), 0, calls=asked(a=["x", "p1", "y"], b=["z", "p2", "x"], c=["v", "w"])),
+    with_step(probe(["p1", "p2"], None, answer="Paris", id="judges"), 1, spans=(Span("judge", "Yes"),)),
+    with_step(probe(["p2", "p1"], None, None, ["x"], None, id="judges late"), 2, spans=(Span("judge", "No"),)),
+    with_step(probe(["x"], None, answer="Paris", id="takes what is no use"), 1, spans=(Span("judge", "yes."),)),
+    with_step(probe(["x"], None, ["p1"], id="sends it back"), 1, spans=(Span("judge", "No"),)),
+    with_step(probe(["p2"], None, id="cannot decide"), 1, spans=(Span("judge", "Yes"), Span("judge", "no"))),
+    with_step(probe(["p2"], None, id="is content with half"), 1, spans=(Span("judge", "Yes"),)),
+    with_step(probe(["p2"], None, id="hedges"), 1, spans=(Span("judge", "maybe"),)),
+    with_step(probe(None, id="other span"), 0, spans=(Span("assessment", "yes"),)),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
 SPLITS = probe([], [], [], id="several queries a step")
@@ -109,7 +156,10 @@ for n, second in enumerate(("neighbours of France", "France neighbours", "rivers
 PROBES = (*PROBES, SPLITS)
 GROUP = Group(PROBES)
 YES = replace(RIGHT, id="yes", task=a_task(golds=("yes it is",)), steps=(a_step("y", answer="yes", tokens=2),))
-EXTRA = (YES,)  # probes of other tasks, scored alone
+HALVES = replace(  # what two pages hold together
+    a_trajectory(["a", "b"], id="halves", task=YES.task, texts={"a": "yes", "b": "it is"}, tokens=2), end=End.TRUNCATED
+)
+EXTRA = (YES, HALVES)  # probes of other tasks, scored alone
 
 
 # ---------------------------------------------------------------- cases
@@ -136,8 +186,16 @@ CASES: dict[type[Reward], Case] = {
     TokenF1: Case(TokenF1(), {"yes_no": False, "digits": 1, "threshold": 0.6}, (), NO_GOLD),
     WellFormed: Case(
         WellFormed(),
-        {"turn": ("search",), "last": ("answer",), "optional": ("think",), "stray": "anywhere"},
-        ({"stray": "some"}, {"optional": ("plan",)}),
+        {
+            "turn": ("search",),
+            "last": ("answer",),
+            "optional": ("think",),
+            "stray": "anywhere",
+            "by_task": True,
+            "formed": 0.5,
+            "malformed": -1.0,
+        },
+        ({"stray": "some"}, {"optional": ("plan",)}, {"formed": float("nan")}),
     ),
     FormatTable: Case(
         FormatTable(),
@@ -163,8 +221,66 @@ CASES: dict[type[Reward], Case] = {
         RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
     SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
+    RankedGold: Case(
+        RankedGold(value="rank", over="best_subset", eta=0.6, top=3),
+        {
+            "value": "ndcg",
+            "k": 1,
+            "fuse": "consensus_reversed",
+            "over": "all",
+            "most_queries": 1,
+            "eta": 0.5,
+            "first_exponent": 0,
+            "top": 1,
+            "bonus": 2.0,
+        },
+        ({"value": "mrr"}, {"k": 0}, {"fuse": "sum"}, {"over": "some"}, {"eta": -1.0}, {"first_exponent": 2}),
+        ((BARE, MissingGold),),
+    ),
+    RepeatedQueries: Case(RepeatedQueries(by="ngrams"), {"by": "exact", "n": 1}, ({"by": "meaning"}, {"n": 0})),
+    CallCount: Case(CallCount(), {}),
+    HitRelevance: Case(HitRelevance(), {"scorer": Halves(), "join": "joined"}, ({"join": "mean"},), NO_GOLD),
+    TaskNumber: Case(TaskNumber(), {"key": "share"}),
+    SelfAssessment: Case(
+        SelfAssessment(CoverageGain(mode="single"), threshold=0.5),
+        {
+            "reference": TaskNumber("share"),
+            "span": "assessment",
+            "threshold": 0.4,
+            "inclusive": True,
+            "true_yes": 1.0,
+            "true_no": 0.2,
+            "false_yes": -1.0,
+            "false_no": 0.1,
+            "unlabelled": 0.0,
+            "yes": ("yes", "maybe"),
+            "no": ("maybe",),
+        },
+        ({"yes": ("no",)},),
+        ((BARE, MissingGold),),
+    ),
     OverLong: Case(
         OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
+    ),
+    ReachLength: Case(ReachLength(4.0), {"target": 2.0, "span": None, "digits": 1}, ({"target": 0.0},)),
+    ToolCallMatch: Case(
+        ToolCallMatch(),
+        {"most": 1.0, "grain": "coarse", "matching": "greedy", "gold": "sub_questions", "values": "f1"},
+        ({"most": 0.0}, {"grain": "rough"}, {"matching": "best"}, {"gold": "steps"}, {"values": "near"}),
+        ((BARE, MissingGold),),
+    ),
+    SetJaccard: Case(SetJaccard(), {"of": "results"}, ({"of": "words"},), ((BARE, MissingGold),)),
+    TextOverlap: Case(
+        TextOverlap(),
+        {"kind": "rouge_l", "orders": 2, "smooth": False, "brevity": "none", "against": "golds"},
+        ({"kind": "meteor"}, {"orders": 0}, {"brevity": "closest"}, {"against": "pages"}),
+        ((BARE, MissingGold),),
+    ),
+    GroupRescale: Case(
+        GroupRescale(TokenF1()),
+        {"reward": WellFormed(), "kind": "rank", "ddof": 0, "eps": 0.5},
+        ({"kind": "median"}, {"ddof": -1}, {"eps": float("nan")}),
+        NO_GOLD,
     ),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
@@ -185,6 +301,7 @@ CASES: dict[type[Reward], Case] = {
         ({"kind": "median"}, {"threshold": 0.5}, {"kind": "max", "discount": 0.5}, {"kind": "count_below"}),
         ((BARE, MissingGold),),
     ),
+    OnLastStep: Case(OnLastStep(TokenF1()), {"reward": ExactMatch()}, (), NO_GOLD),
     Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
     Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
     Similarity: Case(
@@ -236,10 +353,18 @@ MORE = (  # further instances that must keep the contract
     CoverageGain(by="similarity"),
     RepeatedDocuments(by="text", more_than=0),
     ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.4),
+    RankedGold(),
+    RankedGold(value="rank"),
     ReduceSteps(RepeatedDocuments(), "last", empty=0.0),
     WeightedSum(((1.0, ExactMatch()), (1.0, Judged())), on_missing="term"),
     0.5 * (ExactMatch() - 0.2 * RepeatedDocuments()).named("both") + Gate(WellFormed(), MIXED, -1.0),
     Gate(CoverageGain(mode="union"), RepeatedDocuments(), 0.3, 0.4),
+    ToolCallMatch(grain="refined", gold="sub_questions", values="f1"),
+    0.5 * ToolCallMatch(grain="intermediate", matching="greedy") + WellFormed(formed=0.0, malformed=-1.0),
+    SetJaccard(of="results"),
+    TextOverlap(kind="f1", against="golds"),
+    0.5 * GroupRescale(TextOverlap()) + 0.5 * GroupRescale(Judged(), "max"),
+    GroupRescale(TokenF1() + Judged(), "min_max"),
     Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
     Similarity(NGRAMS, "answer", "golds", clamp=True),
     Decomposition(HashedNgrams(unit="character", longest=3), bounds="none"),
@@ -321,6 +446,23 @@ def test_values_stay_in_the_declared_range(reward):
 
 
 @by_repr
+def test_totals_stay_in_the_declared_bounds(reward):
+    for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
+        bounds = [reward.totals(right, len(trajectory.steps)) for right in (True, False)]
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
+def test_a_right_answer_stays_in_the_bounds_of_right_ones_and_junk_in_those_of_wrong_ones(reward):
+    junk = replace(RIGHT, id="junk", steps=(*RIGHT.steps[:-1], a_step("junk", answer="qwerty", tokens=4)))
+    for right, trajectory in ((True, RIGHT), (False, junk)):
+        low, high = reward.totals(right, len(trajectory.steps))
+        [scores] = reward(Group((trajectory,)))
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
 def test_the_input_is_not_changed_and_the_same_input_scores_the_same(reward):
     before = copy.deepcopy(GROUP)
     first, second = reward(GROUP), reward(GROUP)
@@ -362,7 +504,8 @@ def test_a_causal_reward_scores_a_prefix_as_inside_the_whole(reward):
 
 @by_repr
 def test_what_it_needs_is_a_known_word(reward):
-    known = {"golds", "gold_pages", "gold_texts", "sub_questions", "rubrics", "judge", "encoder", "tokens"}
+    known = {"golds", "gold_pages", "gold_texts", "gold_calls", "references", "sub_questions", "rubrics"}
+    known |= {"judge", "encoder", "tokens"}
     assert reward.needs <= known
 
 
@@ -393,6 +536,6 @@ def test_settings_outside_what_is_allowed_are_refused(case):
 def test_bad_input_is_refused_as_documented(case):
     for trajectory, error in case.bad_inputs:
         with pytest.raises(error, match=repr(trajectory.task.id)):
-            case.reward(trajectory)
+            case.reward(Group((trajectory,)))
     if case.bad_inputs and not isinstance(case.reward, Wrapper):
         assert "Raises:" in (inspect.getdoc(type(case.reward)) or "") or hasattr(case.reward, "inner")

@@ -2,7 +2,8 @@
 
 Search-R1's loop (arXiv:2503.09516, Algorithm 1): up to `Limits.turns` turns in which tools answer, then, with
 `Limits.final_turn`, one last turn with tools off. A turn without call or answer gets the template's notice and the
-loop goes on. An environment or tool that breaks ends its own trajectory as *failed*; the others go on.
+loop goes on; one that breaks a rule of its grammar may end the rollout, *truncated* for that reason. An environment or
+tool that breaks ends its own trajectory as *failed*; the others go on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Live:
     context: Context
     state: Any = None
     observation: str = ""
+    role: str = "agent"
     steps: list[Step] = field(default_factory=list)
     fork: int = 0
     end: End | None = None
@@ -37,7 +39,7 @@ class Live:
         self.end, self.end_reason = end, reason
 
     def prefix(self, tools_off: bool) -> Prefix:
-        return Prefix(self.id, self.task, tuple(self.steps), self.observation, self.context, tools_off)
+        return Prefix(self.id, self.task, tuple(self.steps), self.observation, self.context, tools_off, self.role)
 
     def extend(self, step: Step, observation: Context | None, added: Tokens | None) -> None:
         """Append a step, and its tokens to the running context."""
@@ -49,14 +51,16 @@ class Live:
 
     def done(self) -> Trajectory:
         assert self.end is not None
-        return Trajectory(self.id, self.task, tuple(self.steps), self.end, self.end_reason, fork=self.fork)
+        steps = tuple(self.steps)
+        return Trajectory(self.id, self.task, steps, self.end, self.end_reason, role=self.role, fork=self.fork)
 
 
 def begin(policy: Policy, environment: Environment, task: Task, rng: np.random.Generator) -> Live:
     """A fresh trajectory of `task`."""
     key = rng.bytes(6).hex()
     state, observation = environment.reset(task, rng)
-    return Live(key, task, rng, policy.start(task, observation, environment), state, observation)
+    context = policy.start(task, observation, environment)
+    return Live(key, task, rng, context, state, observation, getattr(policy, "role", "agent"))
 
 
 def run_to_end(policy: Policy, environment: Environment, live: Sequence[Live]) -> Iterator[Live]:
@@ -81,12 +85,17 @@ def play_turn(policy: Policy, environment: Environment, live: Sequence[Live]) ->
     off = [limits.final_turn and len(one.steps) >= limits.turns for one in live]
     prefixes = [one.prefix(tools_off) for one, tools_off in zip(live, off, strict=True)]
     turns = policy.act(prefixes, [int(one.rng.integers(2**63)) for one in live])
-    calling = [i for i, turn in enumerate(turns) if turn.calls and turn.valid and not turn.answered and not off[i]]
+    calling = [i for i, turn in enumerate(turns) if _to_answer(turn) and not off[i]]
     answers = _answer(environment, [live[i].state for i in calling], [turns[i].calls for i in calling])
     outcomes = dict(zip(calling, answers, strict=True))
     seconds = (time.perf_counter() - started) / len(live)
     for i, (one, turn) in enumerate(zip(live, turns, strict=True)):
         _close_turn(policy, limits, one, turn, outcomes.get(i), off[i], seconds)
+
+
+def _to_answer(turn: Turn) -> bool:
+    """Whether the turn calls for an answer of the environment."""
+    return bool(turn.calls) and turn.valid and not turn.answered and not turn.broken
 
 
 def _answer(environment: Environment, states: list[Any], calls: list[tuple]) -> list[Outcome | Exception]:
@@ -108,6 +117,8 @@ def _close_turn(
     broke = isinstance(outcome, Exception)
     if broke:
         one.finish(End.FAILED, f"{type(outcome).__name__}: {outcome}")
+    elif turn.broken:
+        one.finish(End.TRUNCATED, turn.broken)
     elif turn.answered:
         one.finish(End.ANSWERED)
     elif isinstance(outcome, Outcome):
@@ -130,7 +141,7 @@ def _calls(turn: Turn, outcome: Outcome | Exception | None, observed: Observed |
     if isinstance(outcome, Exception):
         return tuple(replace(call, error=f"{type(outcome).__name__}: {outcome}") for call in turn.calls)
     if outcome is None:
-        why = "tools are off in this turn" if turn.valid else "the turn could not be read"
+        why = turn.broken or ("tools are off in this turn" if turn.valid else "the turn could not be read")
         return tuple(replace(call, valid=False, error=f"not called: {why}") for call in turn.calls)
     return outcome.calls if observed is None else observed.calls
 
@@ -155,6 +166,7 @@ def _append(
         observation="" if observation is None else observation.text,
         tokens=added,
         context=context,
+        role=one.role,
         policy=policy.name,
         native_reward=outcome.reward if isinstance(outcome, Outcome) else float("nan"),
         valid=turn.valid,

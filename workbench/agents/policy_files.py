@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import workbench.agents.judging  # noqa: F401  (its templates are known by name)
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.transformers_engine import TransformersEngine
 from workbench.errors import CapabilityError, FormatError, SettingError
@@ -42,6 +43,7 @@ def save_policy(policy: LanguagePolicy, folder: str | Path, *, merged: bool = Fa
     engine.tokenizer.save_pretrained(partial)
     settings = {"name": engine.name, "temperature": policy.temperature, "turn_tokens": policy.turn_tokens}
     settings |= {"template": to_spec(policy.template), "weights_version": engine.weights_version}
+    settings |= {"contexts": to_spec(policy.contexts), "roles": to_spec(policy.roles), "role": policy.role}
     (partial / SETTINGS).write_text(json.dumps(settings, indent=1))
     (partial / CARD).write_text(card or f"# {engine.name}\n")  # peft leaves an empty form here
     if folder.exists():
@@ -74,6 +76,7 @@ def load_policy(
     engine = TransformersEngine(model.to(device), tokenizer, name=settings["name"])
     engine.weights_version = settings["weights_version"]
     told = {name: settings[name] for name in ("temperature", "turn_tokens")}
+    told |= {name: from_spec(settings[name]) for name in ("contexts", "roles", "role") if name in settings}
     return LanguagePolicy(engine, from_spec(settings["template"]), **told)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.agents.contexts import ContextPolicy
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.templates import Template
 from workbench.errors import CapabilityError
@@ -74,9 +75,11 @@ class ScriptedPolicy:
         template: Template,
         *,
         name: str = "script",
+        contexts: ContextPolicy | None = None,
     ) -> None:
         self.decide, self.name = decide, name
-        self._words = LanguagePolicy(ScriptedEngine(lambda text, rng: text, tokenizer), template)
+        engine = ScriptedEngine(lambda text, rng: text, tokenizer)
+        self._words = LanguagePolicy(engine, template, contexts=contexts)
 
     def at(self, temperature: float) -> ScriptedPolicy:
         """Itself: a script has no temperature."""
@@ -94,4 +97,5 @@ class ScriptedPolicy:
     def _act(self, prefix: Prefix, rng: np.random.Generator) -> Turn:
         text = self.decide(prefix, rng)
         ids = np.array(self._words.encode(text), np.int32)
-        return self._words.turn(Generation(ids, np.zeros(len(ids), np.float32), text, "stop"))
+        said = Generation(ids, np.zeros(len(ids), np.float32), text, "stop")
+        return self._words.turn(said, prefix.steps, self._words.context_of(prefix))

@@ -6,6 +6,7 @@ the training run treat it like a language model.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.errors import SettingError
+from workbench.errors import SettingError, UnknownName
 from workbench.protocols import Environment, Observed, Outcome, Prefix, Turn
 from workbench.trajectory import Call, Context, Span, Task, Tokens, Trajectory
 
 Action = Callable[[Prefix], Call | str | Turn]
 """From the trajectory so far to a tool call, to the text of a final answer, or to all that a turn holds: several calls,
 spans of any name, a context of its own. Its token is the policy's."""
+
+
+CLOSED = -1e9
+"""Added to the logit of an action that a role does not have. Finite, so that an entropy stays a number."""
 
 
 class TabularPolicy:
@@ -30,6 +35,8 @@ class TabularPolicy:
         features: from a prefix to the table's row (any hashable), or to a vector [d] of numbers for a linear policy.
         width: d, for a linear policy; None for a table, whose rows appear as they are met.
         temperature: of sampling; 0 is greedy.
+        roles: the roles it can play, each with the names of the actions that are open in it. `features` is told the
+            role by the prefix.
         rows: most different features a table can hold.
     """
 
@@ -40,13 +47,22 @@ class TabularPolicy:
         *,
         width: int | None = None,
         temperature: float = 1.0,
+        roles: Mapping[str, Sequence[str]] | None = None,
         rows: int = 1024,
         label: str = "table",
     ) -> None:
         if not actions:
             raise SettingError("a TabularPolicy needs at least one action")
+        for action in (action for open_now in (roles or {}).values() for action in open_now):
+            if action not in actions:
+                raise UnknownName.among("action", action, actions)
+        self.roles, self.role = dict(roles or {}), "agent"
+        every = {"agent": list(actions), **self.roles}
+        self._closed = {
+            role: torch.tensor([0.0 if a in some else CLOSED for a in actions]) for role, some in every.items()
+        }
         self.actions, self.features, self.temperature, self.label = dict(actions), features, temperature, label
-        self.width, self.weights_version = width, 0
+        self.width, self._version = width, [0]  # a list, which `at` and `in_role` share: the weights are one
         self.row_of: dict[Hashable, int] = {}
         self.table = torch.nn.Parameter(torch.zeros(rows if width is None else width, len(actions)))
 
@@ -54,10 +70,30 @@ class TabularPolicy:
     def name(self) -> str:
         return f"{self.label}@{self.weights_version}"
 
+    @property
+    def weights_version(self) -> int:
+        return self._version[0]
+
+    @weights_version.setter
+    def weights_version(self, version: int) -> None:
+        self._version[0] = version
+
     def at(self, temperature: float) -> TabularPolicy:
         """The same table (shared, not copied) at another temperature."""
-        other = TabularPolicy(self.actions, self.features, width=self.width, temperature=temperature, label=self.label)
-        other.row_of, other.table, other.weights_version = self.row_of, self.table, self.weights_version
+        other = copy.copy(self)
+        other.temperature = temperature
+        return other
+
+    def in_role(self, role: str) -> TabularPolicy:
+        """The same table (shared, not copied) in another role.
+
+        Raises:
+            UnknownName: it has no such role.
+        """
+        if role not in self.roles:
+            raise UnknownName.among("role", role, self.roles, where="this policy")
+        other = copy.copy(self)
+        other.role = role
         return other
 
     def weights_changed(self) -> None:
@@ -110,7 +146,8 @@ class TabularPolicy:
 
     def _logits(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
         found = self._features(prefixes)
-        return self.table[found] if self.width is None else found @ self.table
+        logits = self.table[found] if self.width is None else found @ self.table
+        return logits if not self.roles else logits + torch.stack([self._closed[prefix.role] for prefix in prefixes])
 
     def _features(self, prefixes: Sequence[Prefix]) -> torch.Tensor:
         """Rows of the table, int64 [P]; float32 [P, d] for a linear policy."""
@@ -133,4 +170,7 @@ def _prefixes(trajectory: Trajectory) -> list[Prefix]:
     first = prompt.removeprefix(trajectory.task.question)  # `start` wrote the question, then the observation
     observed = [first, *(step.observation for step in steps)]
     empty = Context("", None)
-    return [Prefix(trajectory.id, trajectory.task, steps[:s], observed[s], empty) for s in range(len(steps))]
+    return [
+        Prefix(trajectory.id, trajectory.task, steps[:s], observed[s], empty, role=trajectory.role)
+        for s in range(len(steps))
+    ]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from workbench.errors import CapabilityError
+from workbench.errors import CapabilityError, SettingError
 from workbench.protocols import Outcome, Tool
 from workbench.spec import part
-from workbench.trajectory import Call, Task
+from workbench.trajectory import Call, Step, Task
 
 SEARCH_R1_INSTRUCTION = (
     "Answer the given question. You must conduct reasoning inside <think> and </think> first every time you get new "
@@ -42,6 +42,7 @@ class Parsed:
     spans: tuple[tuple[str, int, int], ...] = ()
     answered: bool = False
     valid: bool = True
+    broken: str = ""  # the rule that it breaks, where that ends the rollout
 
 
 class Template(Protocol):
@@ -56,14 +57,25 @@ class Template(Protocol):
 
     def parse(self, text: str) -> Parsed: ...
 
-    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
-        """The turn that says this: the inverse of `parse`, for demonstrations and scripts."""
+    def write(self, thought: str, *, query: str | Sequence[str] | None = None, answer: str | None = None) -> str:
+        """The turn that says this: the inverse of `parse`, for demonstrations and scripts. Several queries are asked
+        at once."""
         ...
 
     def observation(
         self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
-    ) -> tuple[str, str, str]:
-        """Head, body and tail of what is appended; only the body may be cut. `outcome` None: an invalid turn."""
+    ) -> tuple[str, tuple[str, ...], str]:
+        """Head, body and tail of what is appended; only the body may be cut. It comes in pieces, each of which is cut
+        to its share of the room: one a call, or all in one. `outcome` None: an invalid turn."""
+        ...
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """A template in which it depends on the turns before what a turn may be."""
+
+    def ruled(self, parsed: Parsed, text: str, steps: Sequence[Step]) -> Parsed:
+        """The turn as it counts after `steps`."""
         ...
 
 
@@ -82,6 +94,11 @@ class TagTemplate:
     answered by a fixed sentence. A turn ends at the first closing tag of either (the published loop samples on to the
     length limit and cuts there afterwards, which differs only for nested, malformed tags).
     Source: Search-R1 (arXiv:2503.09516), ``generation.py``.
+
+    With a `separator` a search block asks several queries at once, each a call of its own: ``"##"`` as ParallelSearch
+    has it (arXiv:2508.09303), ``"\\n"`` for one a line. Say so in the `instruction`. Empty queries between separators
+    are left out, a block of nothing else is invalid, and what comes after `most_queries` is kept as one call that is
+    not made.
     """
 
     _: KW_ONLY
@@ -94,6 +111,16 @@ class TagTemplate:
     last_turn_notice: str = ""  # appended to the observation before the turn in which tools are off (StepSearch)
     chat: bool = False  # True: the prompt is a user message in the tokenizer's chat template
     tool: str = "search"  # the tool that a search block calls
+    separator: str = ""  # between the queries of a search block; "": a block is one query
+    most_queries: int = 5  # of one search block
+    heading: str = "Results for {query}:\n"  # before the results of each query, where a block asked several
+    cut: Literal["each", "end"] = "each"  # too long results: each query's to its share, or (ParallelSearch) at the end
+
+    def __post_init__(self) -> None:
+        if self.most_queries < 1 or self.cut not in ("each", "end"):
+            raise SettingError(
+                f"most_queries is at least 1 and cut is 'each' or 'end', got {self.most_queries} and {self.cut!r}"
+            )
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -117,20 +144,60 @@ class TagTemplate:
         start, stop = stripped(text, *action.span(2))
         if action.group(1) == self.answer:
             return Parsed(spans=(*spans, ("answer", start, stop)), answered=True)
-        call = Call(self.tool, {"query": text[start:stop]})
-        return Parsed(calls=(call,), spans=(*spans, ("query", start, stop)))
+        queries = self._queries(text, start, stop)
+        if not queries:
+            return Parsed(spans=spans, valid=False)
+        calls = [Call(self.tool, {"query": text[a:b]}) for a, b in queries]
+        for n, call in enumerate(calls[self.most_queries :], start=self.most_queries):
+            calls[n] = replace(call, valid=False, error=f"not asked: at most {self.most_queries} queries a turn")
+        return Parsed(tuple(calls), (*spans, *(("query", a, b) for a, b in queries)))
 
-    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
-        tag, content = (self.search, query) if answer is None else (self.answer, answer)
-        return f"<{self.think}> {thought} </{self.think}>\n<{tag}> {content} </{tag}>"
+    def _queries(self, text: str, start: int, stop: int) -> list[tuple[int, int]]:
+        """Where the queries of a search block stand; the last of too many is all that is left over."""
+        if not self.separator:
+            return [(start, stop)]
+        found, at = [], start
+        for piece in text[start:stop].split(self.separator):
+            found.append(stripped(text, at, at + len(piece)))
+            at += len(piece) + len(self.separator)
+        asked = [(a, b) for a, b in found if a < b]
+        return [*asked[: self.most_queries], *((a, stop) for a, _ in asked[self.most_queries :][:1])]
+
+    def write(self, thought: str, *, query: str | Sequence[str] | None = None, answer: str | None = None) -> str:
+        content = answer if answer is not None else query if isinstance(query, str) else self._asked(query or ())
+        tag = self.search if answer is None else self.answer
+        said = f"<{self.think}> {thought} </{self.think}>\n" if thought else ""
+        return f"{said}<{tag}> {content} </{tag}>"
+
+    def _asked(self, queries: Sequence[str]) -> str:
+        """Several queries as the content of a search block.
+
+        Raises:
+            SettingError: they could not be read back.
+        """
+        text = self.separator.join(queries if self.separator.isspace() else [f" {query} " for query in queries]).strip()
+        read = [text[a:b] for a, b in self._queries(text, 0, len(text))]
+        if read != [query.strip() for query in queries] or not 1 <= len(read) <= self.most_queries:
+            raise SettingError(
+                f"{list(queries)} would be read back as {read}: a block holds 1 to {self.most_queries} queries with "
+                f"separator {self.separator!r} between and not inside them; see TagTemplate(separator=, most_queries=)"
+            )
+        return text
 
     def observation(
         self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, tuple[str, ...], str]:
         notice = self.last_turn_notice if tools_off_next else ""
         if outcome is None:
-            return "", self.invalid_notice, notice
-        return f"\n\n<{self.information}>", "".join(outcome.observations), f"</{self.information}>\n\n{notice}"
+            return "", (self.invalid_notice,), notice
+        return f"\n\n<{self.information}>", self._results(outcome), f"</{self.information}>\n\n{notice}"
+
+    def _results(self, outcome: Outcome) -> tuple[str, ...]:
+        texts = outcome.observations
+        if 1 < len(texts) == len(outcome.calls):
+            headings = [self.heading.replace("{query}", call.query) for call in outcome.calls]
+            texts = tuple(heading + text for heading, text in zip(headings, texts, strict=True))
+        return texts if self.cut == "each" else ("".join(texts),)
 
 
 @part
@@ -185,23 +252,29 @@ class ToolCallTemplate:
         start, stop = stripped(text, start, stop)
         return Parsed(spans=(*spans, ("answer", start, stop)), answered=start < stop, valid=start < stop)
 
-    def write(self, thought: str, *, query: str | None = None, answer: str | None = None) -> str:
+    def write(self, thought: str, *, query: str | Sequence[str] | None = None, answer: str | None = None) -> str:
         said = f"<{self.think}>{thought}</{self.think}>\n" if thought else ""
         if answer is not None:
             return f"{said}<answer>{answer}</answer>"
-        call = json.dumps({"name": "search", "arguments": {"query": query}}, ensure_ascii=False)
-        return f"{said}<tool_call>{call}</tool_call>"
+        asked = [{"name": "search", "arguments": {"query": one}} for one in _several(query)]
+        return said + "\n".join(f"<tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>" for call in asked)
 
     def observation(
         self, outcome: Outcome | None, *, tools_off_next: bool, eos_sampled: bool, tokenizer: Any
-    ) -> tuple[str, str, str]:
-        body = self.invalid_notice if outcome is None else "\n".join(outcome.observations)
+    ) -> tuple[str, tuple[str, ...], str]:
+        body: tuple[str, ...] = (self.invalid_notice,)
+        if outcome is not None:
+            body = tuple(text if not n else f"\n{text}" for n, text in enumerate(outcome.observations))
         notice = f"\n{self.last_turn_notice}" if tools_off_next and self.last_turn_notice else ""
         head, tail = _between_turns(tokenizer, self.reply_role)
         eos = tokenizer.eos_token or ""
         if eos_sampled and head.startswith(eos):
             head = head[len(eos) :]  # the turn already ends with it
         return head, body, notice + tail
+
+
+def _several(query: str | Sequence[str] | None) -> Sequence[str | None]:
+    return [query] if query is None or isinstance(query, str) else query
 
 
 def chat_text(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:

@@ -42,8 +42,8 @@ examples:
 PLANNED = ("reward", "method", "group_size", "tasks_per_update", "lr", "seed", "batch", "temperature", "name")
 """Options that a checkpoint answers."""
 
-MATERIAL: tuple[str, ...] = ("policy", "template", "chat", "instruction", "turn_tokens", "tasks", "limit", "corpus")
-MATERIAL += ("k", "turns", "observation_tokens")
+MATERIAL: tuple[str, ...] = ("policy", "engine", "template", "chat", "instruction", "turn_tokens", "tasks", "limit")
+MATERIAL += ("corpus", "k", "turns", "observation_tokens")
 
 
 def add(commands: Any) -> None:

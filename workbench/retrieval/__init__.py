@@ -1,5 +1,6 @@
 """Pages and how they are found: index, encoders, readers of corpora and question sets, the Search-R1 protocol."""
 
+from workbench.fusion import rank_fusion
 from workbench.retrieval.corpora import read_corpus, read_tasks
 from workbench.retrieval.encoders import HashedNgrams, TfIdf
 from workbench.retrieval.index import SearchIndex
@@ -13,6 +14,7 @@ __all__ = [
     "SearchIndex",
     "Searcher",
     "TfIdf",
+    "rank_fusion",
     "read_corpus",
     "read_tasks",
     "serve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import KW_ONLY, replace
 
 from workbench.errors import LevelError
@@ -12,6 +13,9 @@ from workbench.rewards.reward import Reward, Wrapper
 from workbench.scores import Scores, Status
 from workbench.spec import part
 from workbench.trajectory import Trajectory
+
+SLIGHT = 1e-9
+"""An R just above 0, where the table pays least."""
 
 
 @part
@@ -60,6 +64,17 @@ class FormatLayer(Wrapper):
         cells = (0.0, self.structure, self.final, self.structure + self.retrieval)
         high = self.reward.range[1]
         return min(cells), max(*cells, min(1.0, high + self.retrieval), high, high - self.structure)
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        low, high = self.reward.totals(right, steps)
+        values = {low, high, *((0.0, SLIGHT) if low <= 0.0 < high else ())}
+        cells = itertools.product(values, (True,) if right else (True, False), (True, False), (True, False))
+        paid = [self.paid(value, answered=given, formed=formed, hit=hit) for value, given, formed, hit in cells]
+        return min(paid), max(paid)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        return tuple(f"{self.name} is not in order: {says}." for says in self.reversals())
 
     def change(self, scores: Scores, trajectory: Trajectory) -> Scores:
         if scores.status_S[0] != Status.SCORED:

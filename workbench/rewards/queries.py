@@ -1,4 +1,4 @@
-"""Rewards for the search queries: `SearchKeyMatch`."""
+"""Rewards for the search queries: `SearchKeyMatch` and `RepeatedQueries`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 
 from workbench.errors import MissingGold, SettingError
 from workbench.rewards.answers import token_f1
+from workbench.rewards.evidence import is_search
 from workbench.rewards.reward import Reward
-from workbench.scores import Scores
+from workbench.scores import Level, Scores
 from workbench.spec import part
 from workbench.text import normalize_answer
 from workbench.trajectory import Trajectory
@@ -68,3 +69,56 @@ def _last(fit_QK: np.ndarray) -> np.ndarray:
         if fit_K.max() > 0:
             worth_K[fit_K.argmax()] = fit_K.max()
     return worth_K
+
+
+@part
+class RepeatedQueries(Reward):
+    """How far a search asks again what was asked before, in [0, 1]: the mean over its queries. Give it a negative
+    weight.
+
+    `by`: a query counts as asked before where an earlier one is the same text (``"exact"``), the same once both are
+    normalised (``"normalized"``), or, between 0 and 1, by the share of its runs of `n` words that were said before, in
+    it or in an earlier one (``"ngrams"``; a query of fewer words is one run). Queries of one step count as asked one
+    after another.
+
+    ReSeek (arXiv:2510.00568) takes an identical query after a rejected result for a broken rule. Over one text,
+    ``1 - RepeatedQueries(by="ngrams", n=3)`` is R3's share of unrepeated trigrams (arXiv:2402.03469).
+    """
+
+    _: KW_ONLY
+    by: Literal["exact", "normalized", "ngrams"] = "normalized"
+    n: int = 2  # words in a run
+
+    level = Level.STEP
+    range = (0.0, 1.0)
+    causal = True
+
+    def __post_init__(self) -> None:
+        if self.by not in ("exact", "normalized", "ngrams") or self.n < 1:
+            raise SettingError(f"by is 'exact', 'normalized' or 'ngrams' and n at least 1, got {self.by!r}, {self.n}")
+
+    def score(self, trajectory: Trajectory) -> Scores:
+        asked: set[str] = set()
+        scores = Scores.unscored(len(trajectory.steps))
+        for s, step in enumerate(trajectory.steps):
+            queries = [call.query for call in step.calls if call.valid and call.query]
+            if not is_search(step) or not queries:
+                continue
+            shares = []
+            for query in queries:
+                runs = self._runs(query)
+                new = set(runs) - asked
+                asked |= new
+                shares.append(1.0 - len(new) / len(runs))
+            worst = max(zip(shares, queries, strict=True))
+            scores.set(s, float(np.mean(shares)), f"{worst[0]:.3g} of {worst[1]!r} was asked before")
+        return scores
+
+    def _runs(self, query: str) -> list[str]:
+        """What is compared: the query, or its runs of words."""
+        if self.by == "exact":
+            return [query]
+        words = normalize_answer(query).split()
+        if self.by == "normalized" or len(words) <= self.n:
+            return [" ".join(words)]
+        return [" ".join(words[i : i + self.n]) for i in range(len(words) - self.n + 1)]

@@ -1,4 +1,4 @@
-"""`ReduceSteps` and `Clip`: fewer numbers, and smaller ones."""
+"""`ReduceSteps`, `OnLastStep` and `Clip`: fewer numbers, at another place, and smaller ones."""
 
 from __future__ import annotations
 
@@ -90,6 +90,37 @@ class ReduceSteps(Wrapper):
         if self.kind == "sum":
             return float(values @ self.discount ** np.arange(len(values)))
         return float(getattr(values, self.kind)())
+
+
+@part
+class OnLastStep(Wrapper):
+    """A number for the trajectory as the score of its last step, so that it can be the last of a discounted sum::
+
+    ReduceSteps(SelfAssessment() + OnLastStep(ExactMatch()), discount=0.9)
+    """
+
+    reward: Reward
+
+    def __post_init__(self) -> None:
+        if self.reward.levels != {Level.TRAJECTORY} or self.reward.grouped:
+            raise LevelError(f"OnLastStep takes a reward of level trajectory, got {self.reward!r}")
+
+    @property
+    def level(self) -> Level:
+        return Level.STEP
+
+    @property
+    def levels(self) -> frozenset[Level]:
+        return frozenset({Level.STEP})
+
+    @property
+    def causal(self) -> bool:
+        return False
+
+    def change(self, scores: Scores, trajectory: Trajectory) -> Scores:
+        made = Scores.unscored(len(trajectory.steps))
+        made.values_S[-1:], made.status_S[-1:] = scores.values_S, scores.status_S
+        return replace(made, why_S=(*made.why_S[:-1], *scores.why_S[: len(made)]))
 
 
 @part
