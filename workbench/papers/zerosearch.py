@@ -167,8 +167,8 @@ A = r on every token of the agent's own; documents carry no loss""",
     differs=(
         "The proof's documents come from a rule over a corpus (RuleWriter); LanguageWriter is the model that writes.",
         "The prompts of the simulator are in words of our own.",
-        "In the proof the batch mean is taken off the return: with the bare return single runs scatter too widely (a gap "
-        "of 0.014 +- 0.005 over three seeds where this has 0.022 +- 0.002).",
+        "In the proof the batch mean is taken off the return: with the bare return single runs scatter too widely (a "
+        "gap of 0.014 +- 0.005 over three seeds where this has 0.022 +- 0.002).",
         "The proof's agent may search five times, as the paper's: with three there are 0.014 to be gained in all at a "
         "noise of 0.7, and rising noise led by 0.007.",
     ),
