@@ -10,6 +10,7 @@ import pytest
 from workbench.errors import SettingError
 from workbench.evaluation import spec_lint
 from workbench.rewards import (
+    CallCount,
     CoverageGain,
     ExactMatch,
     FormatLayer,
@@ -154,6 +155,8 @@ def test_a_term_without_a_bound_is_named_once():
     assert "length has no bound: it pays -inf to inf" in says(reward, "unbounded")
     assert "by any amount" in says(reward, "order")
     assert "unbounded" not in kinds(ExactMatch() + 0.1 * reward_of(len, name="length").clip(0, 1))
+    assert "unbounded" not in kinds(Gate(CallCount(), ExactMatch()))  # a condition is not paid
+    assert "CallCount has no bound" in says(ExactMatch() - 0.1 * Gate(WellFormed(), CallCount()), "unbounded")
 
 
 def test_what_is_paid_at_every_step_grows_with_the_steps():
@@ -162,6 +165,7 @@ def test_what_is_paid_at_every_step_grows_with_the_steps():
     assert "growing" not in kinds(ExactMatch() + 0.1 * CoverageGain())  # its shares add up to 1
     assert "growing" not in kinds(ExactMatch() - 0.1 * RepeatedDocuments())  # a fine earns nobody anything
     counted = ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.5)
+    assert says(counted, "growing").startswith("LOOK: It is paid again")
     assert "unbounded" not in kinds(counted) and "growing" in kinds(counted)
 
 

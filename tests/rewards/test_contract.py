@@ -29,6 +29,7 @@ from workbench.rewards import (
     FormatLayer,
     FormatTable,
     Gate,
+    GroupRescale,
     HitRelevance,
     Named,
     OnLastStep,
@@ -48,6 +49,7 @@ from workbench.rewards import (
     SetJaccard,
     Similarity,
     TaskNumber,
+    TextOverlap,
     TokenF1,
     ToolCallMatch,
     WeightedSum,
@@ -93,6 +95,7 @@ TASK = a_task(
         {"name": "search", "parameters": {"query": "countries bordering France"}},
     ),
     blocks=("think", "search", "answer"),
+    references=("It is Paris, the city of light", "Paris, France"),
     pass_rate=0.625,
     share=0.5,
 )
@@ -267,6 +270,18 @@ CASES: dict[type[Reward], Case] = {
         ((BARE, MissingGold),),
     ),
     SetJaccard: Case(SetJaccard(), {"of": "results"}, ({"of": "words"},), ((BARE, MissingGold),)),
+    TextOverlap: Case(
+        TextOverlap(),
+        {"kind": "rouge_l", "orders": 2, "smooth": False, "brevity": "none", "against": "golds"},
+        ({"kind": "meteor"}, {"orders": 0}, {"brevity": "closest"}, {"against": "pages"}),
+        ((BARE, MissingGold),),
+    ),
+    GroupRescale: Case(
+        GroupRescale(TokenF1()),
+        {"reward": WellFormed(), "kind": "rank", "ddof": 0, "eps": 0.5},
+        ({"kind": "median"}, {"ddof": -1}, {"eps": float("nan")}),
+        NO_GOLD,
+    ),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
         {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},
@@ -347,6 +362,9 @@ MORE = (  # further instances that must keep the contract
     ToolCallMatch(grain="refined", gold="sub_questions", values="f1"),
     0.5 * ToolCallMatch(grain="intermediate", matching="greedy") + WellFormed(formed=0.0, malformed=-1.0),
     SetJaccard(of="results"),
+    TextOverlap(kind="f1", against="golds"),
+    0.5 * GroupRescale(TextOverlap()) + 0.5 * GroupRescale(Judged(), "max"),
+    GroupRescale(TokenF1() + Judged(), "min_max"),
     Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
     Similarity(NGRAMS, "answer", "golds", clamp=True),
     Decomposition(HashedNgrams(unit="character", longest=3), bounds="none"),
@@ -518,6 +536,6 @@ def test_settings_outside_what_is_allowed_are_refused(case):
 def test_bad_input_is_refused_as_documented(case):
     for trajectory, error in case.bad_inputs:
         with pytest.raises(error, match=repr(trajectory.task.id)):
-            case.reward(trajectory)
+            case.reward(Group((trajectory,)))
     if case.bad_inputs and not isinstance(case.reward, Wrapper):
         assert "Raises:" in (inspect.getdoc(type(case.reward)) or "") or hasattr(case.reward, "inner")

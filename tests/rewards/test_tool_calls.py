@@ -70,7 +70,7 @@ def test_the_best_assignment_is_the_best_of_all():
         wide_GM = gains_GM if rows <= columns else gains_GM.T
         orders = itertools.permutations(range(wide_GM.shape[1]), wide_GM.shape[0])
         best = max(sum(wide_GM[g, m] for g, m in enumerate(order)) for order in orders)
-        pairs = _optimal(gains_GM)
+        pairs = _optimal(gains_GM.tolist())
         assert sum(gains_GM[pair] for pair in pairs) == best
         assert len({g for g, _ in pairs}) == len({m for _, m in pairs}) == len(pairs) == min(rows, columns)
 

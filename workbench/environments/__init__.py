@@ -7,10 +7,12 @@ from workbench.environments.hop_world import HopWorld
 from workbench.environments.search_tool import SearchTool
 from workbench.environments.simulated_search import SimulatedSearch
 from workbench.environments.tool_environment import ToolEnvironment
+from workbench.environments.walkthroughs import FirstCalls, walkthrough_rows
 
 __all__ = [
     "Catalogue",
     "CatalogueWorld",
+    "FirstCalls",
     "GridWorld",
     "HopWorld",
     "LanguageWriter",
@@ -18,4 +20,5 @@ __all__ = [
     "SearchTool",
     "SimulatedSearch",
     "ToolEnvironment",
+    "walkthrough_rows",
 ]

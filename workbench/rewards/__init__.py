@@ -14,6 +14,7 @@ from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
 from workbench.rewards.format_layer import FormatLayer
 from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
+from workbench.rewards.group_rescale import GroupRescale
 from workbench.rewards.lengths import OverLong, ReachLength
 from workbench.rewards.overlap import SetJaccard
 from workbench.rewards.place import Placed, place
@@ -25,6 +26,7 @@ from workbench.rewards.residual import Residual
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
 from workbench.rewards.similarity import Similarity
+from workbench.rewards.text_overlap import TextOverlap
 from workbench.rewards.tool_calls import ToolCallMatch
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "FormatTable",
     "FunctionReward",
     "Gate",
+    "GroupRescale",
     "HitRelevance",
     "Named",
     "OnLastStep",
@@ -61,6 +64,7 @@ __all__ = [
     "SelfAssessment",
     "TaskNumber",
     "Similarity",
+    "TextOverlap",
     "TokenF1",
     "ToolCallMatch",
     "WeightedSum",

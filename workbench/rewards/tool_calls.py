@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -18,12 +18,16 @@ from workbench.spec import part
 from workbench.text import normalize_answer
 from workbench.trajectory import Call, Task, Trajectory
 
+Grain = Literal["fine", "refined", "intermediate", "coarse"]
 CHOICES: dict[str, tuple[str, ...]] = {
-    "grain": ("fine", "refined", "intermediate", "coarse"),
+    "grain": get_args(Grain),
     "matching": ("optimal", "greedy"),
     "gold": ("calls", "sub_questions"),
     "values": ("equal", "f1"),
 }
+
+
+Gains = Sequence[Sequence[float]]
 
 
 @part
@@ -55,7 +59,7 @@ class ToolCallMatch(Reward):
 
     _: KW_ONLY
     most: float = 3.0  # reward units
-    grain: Literal["fine", "refined", "intermediate", "coarse"] = "fine"
+    grain: Grain = "fine"
     matching: Literal["optimal", "greedy"] = "optimal"
     gold: Literal["calls", "sub_questions"] = "calls"
     """Gold calls are ``task.extras["gold_calls"]``, each a name and parameters; or a search for each sub-question,
@@ -97,7 +101,7 @@ class ToolCallMatch(Reward):
     def _levels(self, golds: Sequence[GoldCall], made: Sequence[Call]) -> list[Level]:
         names = jaccard(Counter(gold.name for gold in golds), Counter(call.tool for call in made))
         pairs = [[self._pair(gold, call) for call in made] for gold in golds]
-        gains_GM = np.array([[sum(pair) for pair in row] for row in pairs]).reshape(len(golds), len(made))
+        gains_GM = [[keys + values for keys, values in row] for row in pairs]
         chosen = _greedy(golds, made, gains_GM) if self.matching == "greedy" else _optimal(gains_GM)
         got = [pairs[g][m] for g, m in chosen]
         if self.grain == "refined":
@@ -183,35 +187,40 @@ def _why(golds: Sequence[GoldCall], levels: Sequence[Level]) -> str:
     return ", ".join(f"{one.name.removeprefix('call_')} {one.got:.4g} of {one.due}" for one in levels)
 
 
-def _greedy(golds: Sequence[GoldCall], made: Sequence[Call], gains_GM: np.ndarray) -> list[tuple[int, int]]:
+def _greedy(golds: Sequence[GoldCall], made: Sequence[Call], gains_GM: Gains) -> list[tuple[int, int]]:
     """For each gold call in turn, the unused call of its name that gains most."""
     free = list(range(len(made)))
     chosen = []
     for g, gold in enumerate(golds):
         same = [m for m in free if made[m].tool == gold.name]
         if same:
-            best = max(same, key=lambda m: gains_GM[g, m])
+            best = max(same, key=lambda m: gains_GM[g][m])
             chosen.append((g, best))
             free.remove(best)
     return chosen
 
 
-def _optimal(gains_GM: np.ndarray) -> list[tuple[int, int]]:
+def _optimal(gains_GM: Gains) -> list[tuple[int, int]]:
     """The pairs, each row and column in at most one, whose gains add up to the most.
 
-    The Hungarian method with potentials (Kuhn 1955; Jonker & Volgenant 1987): rows join one by one, each along the
-    cheapest path of exchanges. O(rows^2 * columns).
+    The best column of every row, where these are different ones; else the Hungarian method with potentials (Kuhn
+    1955; Jonker & Volgenant 1987): rows join one by one, each along the cheapest path of exchanges.
     """
-    rows, columns = gains_GM.shape
-    if rows > columns:
-        return [(g, m) for m, g in _optimal(gains_GM.T)]
-    if rows == 1:
-        return [(0, int(gains_GM[0].argmax()))]
-    price_G, price_M = np.zeros(rows + 1), np.zeros(columns + 1)
+    if not gains_GM or not gains_GM[0]:
+        return []
+    best = [row.index(max(row)) for row in gains_GM]
+    if len(set(best)) == len(best):
+        return list(enumerate(best))
+    cost_GM = -np.array(gains_GM)
+    turned = len(cost_GM) > len(cost_GM[0])
+    cost_GM = cost_GM.T if turned else cost_GM
+    rows, columns = cost_GM.shape
+    price_G, price_M = np.zeros(rows), np.zeros(columns + 1)
     row_of = np.full(columns + 1, -1)  # of each column; the last column is where a joining row begins
     for g in range(rows):
-        _join(g, -gains_GM, price_G, price_M, row_of)
-    return [(int(row_of[m]), m) for m in range(columns) if row_of[m] >= 0]
+        _join(g, cost_GM, price_G, price_M, row_of)
+    chosen = [(int(row_of[m]), m) for m in range(columns) if row_of[m] >= 0]
+    return [(m, g) for g, m in chosen] if turned else chosen
 
 
 def _join(g: int, cost_GM: np.ndarray, price_G: np.ndarray, price_M: np.ndarray, row_of: np.ndarray) -> None:
