@@ -106,7 +106,14 @@ def proof(seed: int) -> Proof:
     for arm, masked in (("documents masked", True), ("documents not masked", False)):
         norm = document_gradient(tasks[:8], simulated(pages, 0.5), masked=masked, seed=seed)
         arms[arm] = {"gradient norm of the documents": norm}
-    return Proof(arms, checks(arms), reported(arms), curves, curve_of="mean F1 of the rollouts trained on")
+    return Proof(
+        arms,
+        checks(arms),
+        reported(arms),
+        curves,
+        curve_of="mean F1 of the rollouts trained on",
+        direction_only="rising noise beats constant noise here, but so does the same noise in any other order",
+    )
 
 
 def orders(seed: int) -> Mapping[str, Schedule]:
@@ -156,10 +163,13 @@ r = 2 * shared words / (words of the answer + words of the gold), best gold
 A = r on every token of the agent's own; documents carry no loss""",
     rewards={"zerosearch": F1, "containment": CONTAINED},
     proof=proof,
-    verdict="reproduced",
+    verdict="direction only",
     differs=(
         "The proof's documents come from a rule over a corpus (RuleWriter); LanguageWriter is the model that writes.",
         "The prompts of the simulator are in words of our own.",
-        "In the proof the batch mean is taken off the return: the bare return needs many more rollouts for one answer.",
+        "In the proof the batch mean is taken off the return: with the bare return single runs scatter too widely (a "
+        "gap of 0.014 +- 0.005 over three seeds where this has 0.022 +- 0.002).",
+        "The proof's agent may search five times, as the paper's: with three there are 0.014 to be gained in all at a "
+        "noise of 0.7, and rising noise led by 0.007.",
     ),
 )
