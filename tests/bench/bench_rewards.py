@@ -29,9 +29,8 @@ def groups(count: int, *, words: int = 100, seed: int = 0) -> list[Group]:
     texts = {f"d{n}": " ".join(rng.choice(known, words)) for n in range(500)} | {"p1": "Paris", "p2": "France"}
     made = []
     for g in range(count):
-        task = replace(
-            TASK, id=f"task{g}", extras={"gold_texts": tuple(texts[f"d{n}"] for n in rng.integers(500, size=2))}
-        )
+        gold = tuple(texts[f"d{n}"] for n in rng.integers(500, size=2))
+        task = replace(TASK, id=f"task{g}", extras={**TASK.extras, "gold_texts": gold})
         rollouts = []
         for n in range(8):
             pages = [
