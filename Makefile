@@ -30,9 +30,9 @@ test: $(VENV)/.with-test ## all tests
 test-fast: $(VENV)/.with-test ## the tests that need no browser and take no minutes
 	@$(BIN)/python -m pytest -m "not slow and not browser" $(TESTS) $(ARGS)
 
-test-peers: $(VENV)/.with-test ## files of the formats' peers: give it an environment of its own, VENV=.venv-peers
+test-peers: $(VENV)/.with-test ## with the packages of peers: give it an environment of its own, VENV=.venv-peers
 	@$(INSTALL) "inspect-ai>=0.3" "verifiers>=0.4" && $(INSTALL) --no-deps docent verl
-	@$(BIN)/python -m pytest -rs tests/formats/test_peers.py $(ARGS)
+	@$(BIN)/python -m pytest -rs tests/formats/test_peers.py tests/adapters/test_verl.py $(ARGS)
 
 lab: $(VENV)/.with-lab ## JupyterLab in notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
@@ -48,6 +48,9 @@ bench: $(VENV)/.with-bench ## import time and retrieval, beside the plain librar
 
 bench-learning: $(VENV)/.with-base ## three seeds of the demo's training beside its controls (about an hour)
 	@$(BIN)/python tests/bench/learning.py $(ARGS)
+
+bench-papers: $(VENV)/.with-base ## the proofs of all papers, three seeds each; ARGS=--on-world trains the tiny policy (hours)
+	@$(BIN)/python tests/bench/papers.py $(ARGS)
 
 clean: ## remove the environment and what the tools cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
@@ -68,5 +71,5 @@ $(VENV)/.with-%: pyproject.toml $(VENV)/.with-python
 	    echo "-> pip failed; its lines above say why. Where the package index is a mirror, set PIP_INDEX_URL"; exit 1; }
 	@touch $@
 
-.PHONY: help demo test test-fast test-peers lab check bench bench-learning clean
+.PHONY: help demo test test-fast test-peers lab check bench bench-learning bench-papers clean
 .PRECIOUS: $(VENV)/.with-%

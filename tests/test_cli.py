@@ -58,6 +58,7 @@ def test_the_commands_are_those_promised():
         "team",
         "fill",
         "bench",
+        "papers",
         "users",
         "world",
         "models",

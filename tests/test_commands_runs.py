@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.tiny_model import tiny_engine
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate
+from workbench.agents.vllm_engine import PYTHON
 from workbench.cli import main
 from workbench.commands.material import Habits, save_policy
 from workbench.commands.rollout_command import next_steps
@@ -122,6 +124,22 @@ def test_a_rollout_is_logged_scored_and_asked(workplace: Path, policy_folder: Pa
     assert capsys.readouterr().out == "versions\n2\n"
 
 
+def test_a_report_says_what_a_reward_pays_for(logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree(logged / "lab", tmp_path / "lab")  # scores are recorded
+    fresh = "ReduceSteps(RepeatedDocuments(), 'count_below', threshold=0.5)"  # the pages are cut off: none was seen
+    assert typed(f'workbench score r1 "ExactMatch() + 0.5 * {fresh}" --report --lab {tmp_path}/lab') == 0
+    said = capsys.readouterr().out
+    headings = ["What the reward says of itself", "What each term does", "What right answers cost", "What tricks earn"]
+    assert sorted(said.index(heading) for heading in headings) == [said.index(heading) for heading in headings]
+    assert "LOOK: RepeatedDocuments is paid again at every step" in said
+    [terms] = [line.split() for line in said.splitlines() if line.startswith("total ") and len(line.split()) == 6]
+    assert terms[1:3] == ["1", "-"]  # the weight; both rollouts are paid the same, so there is no variance to share
+    [repeating] = [line for line in said.splitlines() if "repeats its search" in line]
+    assert repeating.startswith("LOOK") and "pays more" in repeating  # every search earns 0.5
+    [junk] = [line for line in said.splitlines() if "junk answer" in line]
+    assert not junk.startswith("LOOK") and "pays less" in junk
+
+
 def test_the_same_seed_gives_the_same_rollouts(workplace: Path, policy_folder: Path):
     line = f"workbench rollout --policy {policy_folder} {ON_FILES} --limit 3 --seed 5"
     assert typed(f"{line} --name a") == typed(f"{line} --name b") == typed(f"{line} --name c --batch 1") == 0
@@ -204,6 +222,14 @@ def test_wrong_names_are_answered_with_the_right_ones(
     monkeypatch.chdir(logged)
     assert typed(line.format(policy=policy_folder, files=ON_FILES)) == 2
     assert says in capsys.readouterr().err
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(
+    workplace: Path, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(PYTHON, str(workplace / "no-python"))
+    assert typed(f"workbench rollout --policy {policy_folder} {ON_FILES} --engine vllm") == 2
+    assert "no Python that can be run" in (told := capsys.readouterr().err) and "pip install" in told
 
 
 def test_every_sql_example_has_an_answer(logged: Path, monkeypatch: pytest.MonkeyPatch):

@@ -24,7 +24,7 @@ from workbench import spec
 ROOT = Path(__file__).resolve().parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "plain", "text", "trajectory", "scores", "batch", "protocols", "spec"),
+    ("errors", "plain", "text", "trajectory", "fusion", "scores", "batch", "protocols", "spec", "encoding"),
     ("rewards", "credit", "exploration", "evaluation", "retrieval", "environments", "store", "formats"),
     ("agents", "judges", "reward_models", "sampling"),
     ("training",),
@@ -40,11 +40,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "adapters",
         "workbench",
         "widgets.app",
+        "widgets.papers",
     ),
 )
 """Floor 1 first. "workbench" is the package's own __init__: it names everything, so only the top may import it."""
 
-CHAINS = (("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
+CHAINS = (("rewards", "evaluation"), ("retrieval", "environments"), ("agents", "judges", "reward_models", "sampling"))
 """Inside a floor, a room may import those that stand before it in its chain. Floors 1 and 6 are free inside."""
 
 ARITHMETIC = ("rewards", "credit", "exploration", "evaluation")
@@ -94,7 +95,8 @@ def room_of(module: str, root: Path) -> str:
     """The room of a module's full name: "workbench.rewards.answer.ExactMatch" stands in "rewards"."""
     top, *rest = module.split(".")
     if top == "widgets":
-        return "widgets.app" if rest[:1] == ["app"] else "widgets"
+        named = rest[1:] if rest[:1] == ["pages"] else rest
+        return next((f"widgets.{one}" for one in ("app", "papers") if named[:1] == [one]), "widgets")
     inner = root / "workbench" / rest[0] if rest else root
     return rest[0] if rest and (inner.is_dir() or inner.with_suffix(".py").is_file()) else "workbench"
 

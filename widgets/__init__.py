@@ -11,6 +11,7 @@ from typing import Any
 
 _HOME = {
     "Explore": "widgets.explore",
+    "Papers": "widgets.papers",
     "RolloutTable": "widgets.rollout_table",
     "RunMonitor": "widgets.run_monitor",
     "StepThrough": "widgets.step_through",

@@ -34,6 +34,7 @@ from widgets.in_panel import in_panel
 from widgets.login import Door, visitor
 from widgets.pages.browse import browse
 from widgets.pages.explore import explore
+from widgets.pages.papers import papers
 from widgets.pages.step import step
 from widgets.pages.train import train
 from widgets.pages.trainer import Trainer
@@ -50,6 +51,7 @@ PAGES: tuple[tuple[str, str, Callable[[Visit], Shown]], ...] = (
     ("Step", "./step", step),
     ("Train", "./train", train),
     ("SQL", "./sql", explore),
+    ("Papers", "./papers", papers),
 )
 
 SECRET = "WORKBENCH_COOKIE_SECRET"

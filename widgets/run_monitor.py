@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+import workbench.retrieval.encoders  # noqa: F401  a reward may name one
 from widgets.component import Component
 from widgets.gathered import Gathered
 from widgets.nested import Nested

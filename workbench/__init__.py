@@ -17,17 +17,32 @@ _NAMES = {
     "workbench.protocols": "Limits Outcome",
     "workbench.spec": "part",
     "workbench.text": "normalize_answer",
+    "workbench.fusion": "rank_fusion",
     "workbench.retrieval": "RemoteIndex SearchIndex read_corpus read_tasks",
-    "workbench.environments": "GridWorld HopWorld SearchTool ToolEnvironment",
-    "workbench.rewards": "CallCount Clip CoverageGain EndCase EndRule ExactMatch FormatTable Gate HitRelevance Named "
-    "OnLastStep OverLong Placed Product ReduceSteps RepeatedDocuments RepeatedQueries Reward SearchKeyMatch "
-    "SelfAssessment TaskNumber TokenF1 WeightedSum WellFormed place reward_of",
+    "workbench.environments": "CatalogueWorld GridWorld HopWorld LanguageWriter RuleWriter SearchTool SimulatedSearch "
+    "ToolEnvironment",
+    "workbench.environments.walkthroughs": "FirstCalls walkthrough_rows",
+    "workbench.rewards": "CallCount Clip CosineTo CoverageGain Decomposition EndCase EndRule ExactMatch "
+    "FormatLayer FormatTable Gate HitRelevance Named OnLastStep OverLong Placed Product "
+    "QueryGain RankOfGold RankedGold ReduceSteps RepeatedDocuments RepeatedQueries Residual "
+    "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
+    "WeightedSum WellFormed place reward_of",
+    "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.retrieval.sentence_model": "SentenceModel",
+    "workbench.retrieval.word_llama": "WordLlama",
+    "workbench.rewards.lengths": "ReachLength",
+    "workbench.rewards.overlap": "SetJaccard",
+    "workbench.rewards.text_overlap": "TextOverlap",
+    "workbench.rewards.group_rescale": "GroupRescale",
+    "workbench.rewards.tool_calls": "ToolCallMatch",
     "workbench.rewards.expression": "read_reward",
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report pass_at_k "
-    "retrieval_metrics term_report wilson_interval",
+    "workbench.evaluation": "auc_table bootstrap_interval decision_report did_without efficiency_report hack_probes "
+    "label_accuracy label_notes label_report labels_from labels_of_ends pass_at_k preference_accuracy "
+    "rank_correlation registered_rewards retrieval_metrics score_runs score_survey spec_lint term_notes term_report "
+    "wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.contexts": "HideRejected",
     "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",
@@ -42,8 +57,9 @@ _NAMES = {
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
     "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
+    "workbench.training.adaptive_gate": "AdaptiveGate",
     "workbench.training.critic": "Critic",
-    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled",
+    "workbench.training.folds": "Curriculum EarlyStop Folds Phases Scheduled TaskSchedule",
     "workbench.training.held_out": "HeldOut",
     "workbench.training.lora": "add_lora",
     "workbench.training.losses": "KL PolicyLoss",

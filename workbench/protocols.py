@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from workbench.trajectory import Call, Context, End, Group, Span, Step, Task, Tokens, Tree
+from workbench.trajectory import Call, Context, End, Group, Hit, Span, Step, Task, Tokens, Tree
 
 if TYPE_CHECKING:
     from workbench.batch import Advantages, FlatBatch
@@ -37,7 +37,8 @@ class Credit(Protocol):
 
 
 class Encoder(Protocol):
-    """Texts to unit rows."""
+    """Texts to unit rows. A class attribute ``remember = True`` says that its vectors are worth keeping, see
+    `workbench.encoding`."""
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [n, d], each row of length 1 (or 0 for an empty text)."""
@@ -49,6 +50,18 @@ class PairScorer(Protocol):
 
     def __call__(self, texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
         """float [n] in [0, 1], NaN where it failed."""
+        ...
+
+
+class Ranker(Protocol):
+    """A search engine that also says how well given pages match."""
+
+    def search(self, queries: Sequence[str], k: int = 3) -> list[list[Hit]]:
+        """At most `k` hits a query, best first."""
+        ...
+
+    def scores(self, query: str, pages: Sequence[str]) -> np.ndarray:
+        """float64 [pages]: the score of each page, by its id, for the query."""
         ...
 
 

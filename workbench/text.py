@@ -1,12 +1,16 @@
-"""Answer text as question-answering benchmarks compare it."""
+"""Texts as they are compared: answers as benchmarks normalise them, words as TF-IDF weighs them."""
 
 from __future__ import annotations
 
+import math
 import re
 import string
+from collections import Counter
+from collections.abc import Iterable
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_WORD = re.compile(r"\b\w\w+\b")
 
 
 def normalize_answer(text: str) -> str:
@@ -26,3 +30,15 @@ def normalize_answer(text: str) -> str:
 def answer_words(text: str) -> list[str]:
     """The words of the normalised answer, repeats kept."""
     return normalize_answer(text).split()
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, repeats kept: lower case, two or more word characters (scikit-learn's default rule)."""
+    return _WORD.findall(text.lower())
+
+
+def word_weights(counts: Iterable[Counter[str]]) -> dict[str, float]:
+    """Weight of each word in texts given by their counts: ln((1 + texts) / (1 + texts with the word)) + 1."""
+    found = list(counts)
+    documents = Counter(word for count in found for word in count)
+    return {word: math.log((1 + len(found)) / (1 + df)) + 1 for word, df in documents.items()}

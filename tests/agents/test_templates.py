@@ -118,8 +118,6 @@ def test_a_template_goes_into_the_store_and_comes_back(template):
         ("Monet birth ## Pissarro birth ##", ["Monet birth", "Pissarro birth"]),
         ("one alone", ["one alone"]),
         ("a##  ##\nb #c", ["a", "b #c"]),
-        (" ## ", [""]),
-        ("", [""]),
     ],
 )
 def test_a_block_is_split_at_the_separator_and_empty_parts_are_left_out(block, queries):
@@ -128,6 +126,12 @@ def test_a_block_is_split_at_the_separator_and_empty_parts_are_left_out(block, q
     assert [call.query for call in parsed.calls] == queries and all(call.valid for call in parsed.calls)
     assert spans(MANY, text) == [("think", "t"), *(("query", query) for query in queries)]
     assert [call.query for call in TAGS.parse(text).calls] == [block.strip()]
+
+
+@pytest.mark.parametrize("block", ["", " ## ", "##"])
+def test_a_block_of_nothing_but_separators_is_invalid(block):
+    parsed = MANY.parse(f"<think>t</think><search>{block}</search>")
+    assert not parsed.valid and parsed.calls == () and not parsed.answered
 
 
 def test_what_is_over_the_cap_is_one_call_that_is_not_made():
@@ -142,6 +146,7 @@ def test_what_is_over_the_cap_is_one_call_that_is_not_made():
 @pytest.mark.parametrize("queries", [["who led it"], ["a", "b c", "a"]])
 def test_several_queries_are_read_back(template, queries):
     assert [call.query for call in template.parse(template.write("why", query=queries)).calls] == queries
+    assert "think" not in template.write("", query=queries)
 
 
 @pytest.mark.parametrize(

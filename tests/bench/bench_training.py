@@ -1,9 +1,10 @@
 """Updates of our `train` beside TRL's GRPOTrainer: `python -m tests.bench.bench_training [--model smollm2]`.
 
-Multi-turn search on the embedded world, exact match paid, Dr. GRPO, no KL, fp32 on the CPU. Each side runs in a
-process of its own with the same weights, tasks, threads and tokens of a micro-batch; they take turns, one update each,
-so that whatever else the machine does meets both. Ratios are medians of ours over theirs of the same turn. cpu is
-processor time, which other load does not stretch as much as wall time. training_sides.py says how TRL is set up and
+Multi-turn search on the embedded world, exact match paid (to SmolLM2, which answers nothing right, by lot), Dr. GRPO,
+no KL, fp32 on the CPU. Each side runs in a process of its own with the same weights, tasks, threads and tokens of a
+micro-batch; they take turns, one update each, so that whatever else the machine does meets both. Ratios are medians of
+ours over theirs of the same turn. cpu is processor time, which other load does not stretch as much as wall time.
+training_sides.py says how TRL is set up and
 why both sides sample alike; training_floor.py what the floor is.
 
 `--model smollm2` needs models/smollm2 (`workbench models get smollm2`). It gets the tags as tokens and some minutes of
@@ -91,6 +92,7 @@ def main() -> None:
             args.micro_batch_tokens,
             args.lora,
             args.threads,
+            lot=not small,
         )
         show(*in_turns(setting, args.updates or (7 if small else 3)), args.model)
 

@@ -134,6 +134,12 @@ def explore() -> Component:
     return made
 
 
+def papers() -> Component:
+    from widgets import Papers
+
+    return Papers()
+
+
 def form() -> Component:
     from widgets.form import Field, Form
 
@@ -153,6 +159,7 @@ MAKERS: dict[str, Callable[[], Component]] = {
     "run monitor": run_monitor,
     "rollout table": rollout_table,
     "explore": explore,
+    "papers": papers,
     "form": form,
 }
 

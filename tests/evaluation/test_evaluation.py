@@ -16,6 +16,7 @@ from workbench.evaluation import (
     bootstrap_interval,
     efficiency_report,
     retrieval_metrics,
+    term_notes,
     term_report,
     wilson_interval,
 )
@@ -187,6 +188,21 @@ def test_a_term_report_by_hand():
     assert report.loc["RepeatedDocuments", "length_correlation"] == pytest.approx(1.0)  # lengths 2, 2, 3
     # mean absolute pay 2/3, 1/4, 1/3
     assert report["share"].tolist() == pytest.approx([8 / 15, 3 / 15, 4 / 15, 1.0])
+    # centred: EM 1/3 -2/3 1/3, coverage 0 -1/4 1/4, repeats 1/3 1/3 -2/3; total 2/3 -7/12 -1/12
+    # products with the total 7/12 = 84/144, 1/8 = 18/144, 1/12 = 12/144; their sum 114/144
+    assert report["variance_share"].tolist() == pytest.approx([84 / 114, 18 / 114, 12 / 114, 1.0])
+
+
+def test_the_share_of_variance_is_what_a_group_baseline_leaves():
+    # terms a and b of two groups: a differs between the groups alone, b within them alone
+    trees = [a_tree(*(a_trajectory(None, id=f"{p}{g}") for g in "xy"), id=p) for p in "01"]
+    reward = reward_of(lambda t: float(t.id[0]), name="a") + reward_of(lambda t: float(t.id[1] == "y"), name="b")
+    report = term_report(flat_batch(trees, score(trees, reward)))
+    assert report["variance_share"].tolist() == pytest.approx([0.0, 1.0, 1.0])
+    alone = [a_tree(trajectory, id=trajectory.id) for tree in trees for trajectory in tree]
+    assert term_report(flat_batch(alone, score(alone, reward)))["variance_share"].tolist() == [0.5, 0.5, 1.0]
+    constant = score(trees, reward_of(lambda t: 1.0))
+    assert term_report(flat_batch(trees, constant))["variance_share"].isna().all()
 
 
 def test_a_term_that_tells_nobody_apart_is_shown():
@@ -221,6 +237,27 @@ def test_token_level_terms_are_reported_too():
 def test_the_outcome_must_be_a_term():
     with pytest.raises(UnknownName, match="Did you mean 'reward'"):
         term_report(a_batch([[1.0]]), outcome="rewards")
+
+
+def test_the_outcome_may_be_told_from_outside():
+    report = term_report(a_batch([[1.0], [0.0], [0.5]]), outcome=np.array([0.0, 1.0, NAN]))
+    assert report.loc["reward", "outcome_correlation"] == pytest.approx(-1.0)
+    with pytest.raises(ShapeError, match="the batch holds 1 rollouts"):
+        term_report(a_batch([[1.0]]), outcome=np.zeros(2))
+
+
+def test_what_stands_out_is_said():
+    length = reward_of(lambda t: float(len(t.steps)), name="length")
+    fine = reward_of(lambda t: -0.2 * len(t.steps), name="fine")
+    flat = reward_of(lambda t: 1.0, name="flat")
+    trees = [a_tree(*(a_trajectory(*[None] * n, id=f"{n}") for n in (1, 2, 3)))]
+    report = term_report(flat_batch(trees, score(trees, length + fine + flat)), outcome=np.array([1.0, 1.0, 0.0]))
+    said = " ".join(term_notes(report))
+    assert "flat tells nobody apart in 100% of the groups." in said
+    assert "length pays for length (correlation +1.00)." in said and "fine pays" not in said
+    assert "fine works against the other terms (-25% of the variance)." in said  # -0.2 / (1 - 0.2)
+    assert "The total hardly goes with right answers (correlation -0.87)." in said
+    assert term_notes(term_report(flat_batch([], []))) == []
 
 
 def test_a_report_on_nothing_is_empty():

@@ -16,28 +16,42 @@ import pytest
 
 import workbench.rewards
 from tests.builders import a_step, a_task, a_trajectory
+from tests.rewards.vectors import Scattered
 from workbench.errors import LevelError, MissingGold, SettingError, WorkbenchError
+from workbench.retrieval import HashedNgrams
 from workbench.rewards import (
     CallCount,
     Clip,
+    CosineTo,
     CoverageGain,
+    Decomposition,
     ExactMatch,
+    FormatLayer,
     FormatTable,
     Gate,
+    GroupRescale,
     HitRelevance,
     Named,
     OnLastStep,
     OverLong,
     Placed,
     Product,
+    QueryGain,
+    RankedGold,
+    ReachLength,
     ReduceSteps,
     RepeatedDocuments,
     RepeatedQueries,
+    Residual,
     Reward,
     SearchKeyMatch,
     SelfAssessment,
+    SetJaccard,
+    Similarity,
     TaskNumber,
+    TextOverlap,
     TokenF1,
+    ToolCallMatch,
     WeightedSum,
     WellFormed,
     place,
@@ -76,6 +90,12 @@ TASK = a_task(
         SubQuestion("Which neighbour?", ("Spain",), "p2", ("countries bordering France", "France neighbours")),
     ),
     gold_texts=("Paris is the capital of France", "France borders Spain"),
+    gold_calls=(
+        {"name": "search", "parameters": {"query": "capital of France"}},
+        {"name": "search", "parameters": {"query": "countries bordering France"}},
+    ),
+    blocks=("think", "search", "answer"),
+    references=("It is Paris, the city of light", "Paris, France"),
     pass_rate=0.625,
     share=0.5,
 )
@@ -90,6 +110,14 @@ def with_step(trajectory: Trajectory, s: int, **changes: Any) -> Trajectory:
     steps = list(trajectory.steps)
     steps[s] = replace(steps[s], **changes)
     return replace(trajectory, steps=tuple(steps))
+
+
+def asked(**pages: list[str]) -> tuple[Call, ...]:
+    """Calls by their queries."""
+    return tuple(
+        Call("search", {"query": query}, tuple(Hit(page, "", "", rank=rank) for rank, page in enumerate(found)))
+        for query, found in pages.items()
+    )
 
 
 RIGHT = probe(["p1", "x"], ["p2", "p1"], None, answer="Paris", id="right")
@@ -109,6 +137,8 @@ PROBES = (
     with_step(probe(["p2"], answer="Lyon", id="thinks not"), 1, text="<answer>Lyon</answer>"),
     with_step(probe(["p1"], id="call refused"), 0, calls=(Call("search", {"query": "x"}, valid=False),)),
     with_step(probe(["x"], id="not shown"), 0, calls=(Call("search", {"query": "x"}, (Hit("p1", "", "", shown=0),)),)),
+    probe(["x"], ["y"], id="the second search first", queries=["countries bordering France", "x"]),
+    with_step(probe(["x"], id="three at once"), 0, calls=asked(a=["x", "p1", "y"], b=["z", "p2", "x"], c=["v", "w"])),
     with_step(probe(["p1", "p2"], None, answer="Paris", id="judges"), 1, spans=(Span("judge", "Yes"),)),
     with_step(probe(["p2", "p1"], None, None, ["x"], None, id="judges late"), 2, spans=(Span("judge", "No"),)),
     with_step(probe(["x"], None, answer="Paris", id="takes what is no use"), 1, spans=(Span("judge", "yes."),)),
@@ -119,6 +149,11 @@ PROBES = (
     with_step(probe(None, id="other span"), 0, spans=(Span("assessment", "yes"),)),
     replace(probe(answer="Paris", id="one bare turn"), steps=(a_step("b", answer="Paris", text="Paris", tokens=1),)),
 )
+SPLITS = probe([], [], [], id="several queries a step")
+for n, second in enumerate(("neighbours of France", "France neighbours", "rivers")):
+    both = tuple(Call("search", {"query": query}) for query in ("capital of France", second))
+    SPLITS = with_step(SPLITS, n, calls=both)
+PROBES = (*PROBES, SPLITS)
 GROUP = Group(PROBES)
 YES = replace(RIGHT, id="yes", task=a_task(golds=("yes it is",)), steps=(a_step("y", answer="yes", tokens=2),))
 HALVES = replace(  # what two pages hold together
@@ -144,14 +179,23 @@ BARE = a_trajectory(["p1"], answer="Paris", golds=(), gold_pages=())
 EMPTY_GOLD = a_trajectory(answer="", golds=("Paris", "The"))
 NO_GOLD = ((BARE, MissingGold), (EMPTY_GOLD, MissingGold))
 MIXED = ExactMatch() + CoverageGain()
+NGRAMS = HashedNgrams()
 
 CASES: dict[type[Reward], Case] = {
     ExactMatch: Case(ExactMatch(), {"match": "contains_gold", "wrong": 0.1}, ({"match": "fuzzy"},), NO_GOLD),
     TokenF1: Case(TokenF1(), {"yes_no": False, "digits": 1, "threshold": 0.6}, (), NO_GOLD),
     WellFormed: Case(
         WellFormed(),
-        {"turn": ("search",), "last": ("answer",), "optional": ("think",), "stray": "anywhere"},
-        ({"stray": "some"}, {"optional": ("plan",)}),
+        {
+            "turn": ("search",),
+            "last": ("answer",),
+            "optional": ("think",),
+            "stray": "anywhere",
+            "by_task": True,
+            "formed": 0.5,
+            "malformed": -1.0,
+        },
+        ({"stray": "some"}, {"optional": ("plan",)}, {"formed": float("nan")}),
     ),
     FormatTable: Case(
         FormatTable(),
@@ -177,6 +221,22 @@ CASES: dict[type[Reward], Case] = {
         RepeatedDocuments(), {"by": "text", "same_step": False, "more_than": 1}, ({"by": "title"},)
     ),
     SearchKeyMatch: Case(SearchKeyMatch(), {"over": "last", "digits": 1}, ({"over": "first"},), ((BARE, MissingGold),)),
+    RankedGold: Case(
+        RankedGold(value="rank", over="best_subset", eta=0.6, top=3),
+        {
+            "value": "ndcg",
+            "k": 1,
+            "fuse": "consensus_reversed",
+            "over": "all",
+            "most_queries": 1,
+            "eta": 0.5,
+            "first_exponent": 0,
+            "top": 1,
+            "bonus": 2.0,
+        },
+        ({"value": "mrr"}, {"k": 0}, {"fuse": "sum"}, {"over": "some"}, {"eta": -1.0}, {"first_exponent": 2}),
+        ((BARE, MissingGold),),
+    ),
     RepeatedQueries: Case(RepeatedQueries(by="ngrams"), {"by": "exact", "n": 1}, ({"by": "meaning"}, {"n": 0})),
     CallCount: Case(CallCount(), {}),
     HitRelevance: Case(HitRelevance(), {"scorer": Halves(), "join": "joined"}, ({"join": "mean"},), NO_GOLD),
@@ -202,6 +262,26 @@ CASES: dict[type[Reward], Case] = {
     OverLong: Case(
         OverLong(10, 6), {"most": 12, "buffer": 3, "of": "words"}, ({"buffer": 0}, {"buffer": 11}, {"of": "lines"})
     ),
+    ReachLength: Case(ReachLength(4.0), {"target": 2.0, "span": None, "digits": 1}, ({"target": 0.0},)),
+    ToolCallMatch: Case(
+        ToolCallMatch(),
+        {"most": 1.0, "grain": "coarse", "matching": "greedy", "gold": "sub_questions", "values": "f1"},
+        ({"most": 0.0}, {"grain": "rough"}, {"matching": "best"}, {"gold": "steps"}, {"values": "near"}),
+        ((BARE, MissingGold),),
+    ),
+    SetJaccard: Case(SetJaccard(), {"of": "results"}, ({"of": "words"},), ((BARE, MissingGold),)),
+    TextOverlap: Case(
+        TextOverlap(),
+        {"kind": "rouge_l", "orders": 2, "smooth": False, "brevity": "none", "against": "golds"},
+        ({"kind": "meteor"}, {"orders": 0}, {"brevity": "closest"}, {"against": "pages"}),
+        ((BARE, MissingGold),),
+    ),
+    GroupRescale: Case(
+        GroupRescale(TokenF1()),
+        {"reward": WellFormed(), "kind": "rank", "ddof": 0, "eps": 0.5},
+        ({"kind": "median"}, {"ddof": -1}, {"eps": float("nan")}),
+        NO_GOLD,
+    ),
     WeightedSum: Case(
         WeightedSum(((1.0, ExactMatch()), (0.5, CoverageGain()), (1.0, Judged()))),
         {"terms": ((1.0, ExactMatch()), (0.4, CoverageGain())), "on_missing": "term"},
@@ -224,6 +304,48 @@ CASES: dict[type[Reward], Case] = {
     OnLastStep: Case(OnLastStep(TokenF1()), {"reward": ExactMatch()}, (), NO_GOLD),
     Clip: Case(Clip(TokenF1(), 0.1, 0.6), {"reward": ExactMatch(), "low": 0.2, "high": 0.5}, ({"low": 0.7},), NO_GOLD),
     Placed: Case(Placed(CoverageGain(), "end"), {"reward": ExactMatch(), "at": "think"}, (), ((BARE, MissingGold),)),
+    Similarity: Case(
+        Similarity(Scattered()),
+        {
+            "encoder": NGRAMS,
+            "of": "question",
+            "to": "gold_texts",
+            "first": 1,
+            "over": "max",
+            "clamp": True,
+            "empty": "skipped",
+        },
+        ({"of": "title"}, {"to": "query"}, {"first": 0}, {"over": "sum"}, {"empty": "one"}),
+    ),
+    Decomposition: Case(
+        Decomposition(Scattered()),
+        {"encoder": NGRAMS, "peak": 0.5, "width": 0.4, "mix": 0.3, "bounds": "none"},
+        ({"width": 0.0}, {"mix": 1.5}, {"peak": 2.0}, {"bounds": "clip"}),
+    ),
+    Residual: Case(
+        Residual(TokenF1(), WellFormed(), 0.2),
+        {"outcome": ExactMatch(), "process": Judged(), "beta": 0.1},
+        ({"beta": float("nan")},),
+        NO_GOLD,
+    ),
+    FormatLayer: Case(
+        FormatLayer(TokenF1()),
+        {
+            "reward": ExactMatch(),
+            "form": WellFormed(turn=None, last=None),
+            "structure": 0.15,
+            "final": 0.05,
+            "retrieval": 0.2,
+        },
+        (),
+        NO_GOLD,
+    ),
+    QueryGain: Case(
+        QueryGain(CosineTo(NGRAMS)),
+        {"measure": CosineTo(NGRAMS, texts="golds"), "scale": 5.0, "fail": -2.0, "of": "answer"},
+        ({"fail": float("nan")}, {"of": "title"}),
+        ((BARE, MissingGold),),
+    ),
     Named: Case(Named(MIXED, "mix"), {"reward": ExactMatch(), "name": "sum"}, (), NO_GOLD),
 }
 MORE = (  # further instances that must keep the contract
@@ -231,11 +353,24 @@ MORE = (  # further instances that must keep the contract
     CoverageGain(by="similarity"),
     RepeatedDocuments(by="text", more_than=0),
     ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.4),
+    RankedGold(),
+    RankedGold(value="rank"),
     ReduceSteps(RepeatedDocuments(), "last", empty=0.0),
     WeightedSum(((1.0, ExactMatch()), (1.0, Judged())), on_missing="term"),
     0.5 * (ExactMatch() - 0.2 * RepeatedDocuments()).named("both") + Gate(WellFormed(), MIXED, -1.0),
     Gate(CoverageGain(mode="union"), RepeatedDocuments(), 0.3, 0.4),
+    ToolCallMatch(grain="refined", gold="sub_questions", values="f1"),
+    0.5 * ToolCallMatch(grain="intermediate", matching="greedy") + WellFormed(formed=0.0, malformed=-1.0),
+    SetJaccard(of="results"),
+    TextOverlap(kind="f1", against="golds"),
+    0.5 * GroupRescale(TextOverlap()) + 0.5 * GroupRescale(Judged(), "max"),
+    GroupRescale(TokenF1() + Judged(), "min_max"),
     Placed(ExactMatch(), "query") + Placed(CoverageGain(), "think"),
+    Similarity(NGRAMS, "answer", "golds", clamp=True),
+    Decomposition(HashedNgrams(unit="character", longest=3), bounds="none"),
+    Residual(ExactMatch(), ReduceSteps(Similarity(NGRAMS), "mean", empty=0.0) + 0.5 * Judged(), 0.2),
+    FormatLayer(Residual(ExactMatch(), Judged())),
+    ReduceSteps(QueryGain(CosineTo(NGRAMS)), "last", empty=-1.0),
 )
 REWARDS = (*(case.reward for case in CASES.values()), *MORE)
 
@@ -311,6 +446,23 @@ def test_values_stay_in_the_declared_range(reward):
 
 
 @by_repr
+def test_totals_stay_in_the_declared_bounds(reward):
+    for trajectory, scores in zip(PROBES, reward(GROUP), strict=True):
+        bounds = [reward.totals(right, len(trajectory.steps)) for right in (True, False)]
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
+def test_a_right_answer_stays_in_the_bounds_of_right_ones_and_junk_in_those_of_wrong_ones(reward):
+    junk = replace(RIGHT, id="junk", steps=(*RIGHT.steps[:-1], a_step("junk", answer="qwerty", tokens=4)))
+    for right, trajectory in ((True, RIGHT), (False, junk)):
+        low, high = reward.totals(right, len(trajectory.steps))
+        [scores] = reward(Group((trajectory,)))
+        assert np.isnan(scores.total) or low - 1e-9 <= scores.total <= high + 1e-9
+
+
+@by_repr
 def test_the_input_is_not_changed_and_the_same_input_scores_the_same(reward):
     before = copy.deepcopy(GROUP)
     first, second = reward(GROUP), reward(GROUP)
@@ -352,7 +504,8 @@ def test_a_causal_reward_scores_a_prefix_as_inside_the_whole(reward):
 
 @by_repr
 def test_what_it_needs_is_a_known_word(reward):
-    known = {"golds", "gold_pages", "gold_texts", "sub_questions", "rubrics", "judge", "encoder", "tokens"}
+    known = {"golds", "gold_pages", "gold_texts", "gold_calls", "references", "sub_questions", "rubrics"}
+    known |= {"judge", "encoder", "tokens"}
     assert reward.needs <= known
 
 
@@ -383,6 +536,6 @@ def test_settings_outside_what_is_allowed_are_refused(case):
 def test_bad_input_is_refused_as_documented(case):
     for trajectory, error in case.bad_inputs:
         with pytest.raises(error, match=repr(trajectory.task.id)):
-            case.reward(trajectory)
+            case.reward(Group((trajectory,)))
     if case.bad_inputs and not isinstance(case.reward, Wrapper):
         assert "Raises:" in (inspect.getdoc(type(case.reward)) or "") or hasattr(case.reward, "inner")

@@ -10,10 +10,11 @@ import pytest
 
 from tests.training.worlds import TASKS, Letter, Quiet, guesser, right, speaker
 from workbench.errors import SettingError
-from workbench.training.folds import Curriculum, EarlyStop, Folds, Phases
+from workbench.training.folds import Curriculum, EarlyStop, Folds, Phases, TaskSchedule
 from workbench.training.method import DrGRPO
 from workbench.training.plan import Optimiser, Plan
 from workbench.training.report import Report
+from workbench.training.schedules import Ramp
 from workbench.training.train import clone, resume, train
 from workbench.trajectory import SubQuestion
 
@@ -85,6 +86,25 @@ def test_phases_and_several_folds_at_once():
     assert [len(plan.tasks) for plan in plans] == [2, 4, 5, 5]
 
 
+def test_numbers_of_the_tasks_follow_the_update():
+    fold = TaskSchedule({"noise": Ramp(0.0, 0.5, 100, shape="exponential", base=4)})
+    plans = decided(fold, [0.0] * 100)
+    assert len(plans) == 101 and all(len({task.extras["noise"] for task in plan.tasks}) == 1 for plan in plans)
+    noises = [plan.tasks[0].extras["noise"] for plan in plans]  # before update 1, 2, ... 101
+    assert [noises[n - 1] for n in (25, 50, 75, 100, 101)] == pytest.approx(
+        [0.069036, 0.166667, 0.304738, 0.5, 0.5], abs=1e-6
+    )
+    assert [task.id for task in plans[50].tasks] == [task.id for task in TASKS]
+
+
+def test_numbers_of_the_tasks_come_back_with_a_checkpoint_and_follow_a_curriculum():
+    fold = Folds([Curriculum(STAGES, reach=0.5, window=1), TaskSchedule({"noise": Ramp(0.0, 1.0, 10)})])
+    state, plan = fold.begin(PLAN)
+    state, plan = fold(state, report(1, 0.9), plan)
+    assert fold.tasks(json.loads(json.dumps(state)), TASKS) == plan.tasks
+    assert [task.extras for task in plan.tasks] == [{"noise": 0.2}] * 4
+
+
 @pytest.mark.parametrize("make", [lambda: Curriculum([], reach=1), lambda: Curriculum([TASKS, []], reach=1)])
 def test_a_stage_without_tasks_is_refused(make):
     with pytest.raises(SettingError, match="each with tasks"):
@@ -120,6 +140,16 @@ def test_a_run_under_a_curriculum_is_resumed_and_cloned_bit_for_bit(tmp_path: Pa
     run.updates = 4
     run.finish(show=False)
     assert other.weights.digest() == run.weights.digest()
+
+
+def test_a_run_under_a_schedule_of_its_tasks_is_resumed_with_the_same_tasks(tmp_path: Path):
+    fold = TaskSchedule({"noise": Ramp(0.0, 1.0, 4)})
+    run = spoken(tmp_path, fold)
+    seen = [{tree.task.extras["noise"] for tree in run.latest.trees} for _ in run]
+    assert seen == [{0.25}, {0.5}, {0.75}, {1.0}]
+    again = resume(tmp_path / "update-00002", speaker(), TASKS, Quiet(), fold=fold)
+    assert [{tree.task.extras["noise"] for tree in again.latest.trees} for _ in again] == seen[2:]
+    assert again.weights.digest() == run.weights.digest()
 
 
 def test_a_fold_must_be_given_again(tmp_path: Path):

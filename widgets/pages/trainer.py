@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import workbench.retrieval.encoders  # noqa: F401  a reward may name one
 from widgets.pages.visit import Signing
 from workbench.errors import SettingError, UnknownName
 from workbench.rewards.expression import read_reward

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+ROOM = 128
+"""Columns that a buffer made anew has beyond those it takes over, so that it need not grow at the next token."""
+
 
 class GrowingLayer(DynamicLayer):
     """Writes into a buffer that doubles, where DynamicLayer copies all it holds at every token."""
@@ -38,16 +41,22 @@ class GrowingLayer(DynamicLayer):
 
     def select(self, rows_B: torch.Tensor, columns_BL: torch.Tensor) -> None:
         """Keep these rows, and of each row these columns."""
-        index = columns_BL[:, None, :, None]
-        held = [buffer[..., : self.length, :].index_select(0, rows_B) for buffer in self.buffers]
-        self.buffers = [states.gather(2, index.expand(-1, states.shape[1], -1, states.shape[3])) for states in held]
+        whole = len(rows_B) == len(self.buffers[0]) and bool((rows_B.diff() == 1).all())
+        held = [buffer[..., : self.length, :] for buffer in self.buffers]
+        held = held if whole else [states.index_select(0, rows_B) for states in held]
+        index = columns_BL[:, None, :, None].expand(-1, held[0].shape[1], -1, held[0].shape[3])
         self.length = columns_BL.shape[1]
-        self.keys, self.values = self.buffers
+        self.buffers = [_roomy(states, len(rows_B), self.length) for states in held]
+        for states, buffer in zip(held, self.buffers, strict=True):
+            torch.gather(states, 2, index, out=buffer[..., : self.length, :])
+        self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
 
     def repeat(self, rows_B: torch.Tensor) -> None:
         """Put these rows, some of them several times, in the place of what is held."""
-        self.buffers = [buffer[..., : self.length, :].index_select(0, rows_B) for buffer in self.buffers]
-        self.keys, self.values = self.buffers
+        held, self.buffers = self.buffers, [_roomy(buffer, len(rows_B), self.length) for buffer in self.buffers]
+        for before, buffer in zip(held, self.buffers, strict=True):
+            torch.index_select(before[..., : self.length, :], 0, rows_B, out=buffer[..., : self.length, :])
+        self.keys, self.values = (buffer[..., : self.length, :] for buffer in self.buffers)
 
     def narrow(self, rows_B: torch.Tensor) -> None:
         """Go on with these rows alone; `widen` brings the others back."""
@@ -64,6 +73,10 @@ class GrowingLayer(DynamicLayer):
             buffer[rows_B, :, before : self.length] = some[..., before : self.length, :]
         self.buffers = whole
         self.keys, self.values = (buffer[..., : self.length, :] for buffer in whole)
+
+
+def _roomy(like: torch.Tensor, rows: int, length: int) -> torch.Tensor:
+    return like.new_empty(rows, like.shape[1], length + ROOM, like.shape[3])
 
 
 def _grown(buffer: torch.Tensor, length: int, capacity: int) -> torch.Tensor:

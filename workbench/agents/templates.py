@@ -97,7 +97,8 @@ class TagTemplate:
 
     With a `separator` a search block asks several queries at once, each a call of its own: ``"##"`` as ParallelSearch
     has it (arXiv:2508.09303), ``"\\n"`` for one a line. Say so in the `instruction`. Empty queries between separators
-    are left out; what comes after `most_queries` is kept as one call that is not made.
+    are left out, a block of nothing else is invalid, and what comes after `most_queries` is kept as one call that is
+    not made.
     """
 
     _: KW_ONLY
@@ -144,6 +145,8 @@ class TagTemplate:
         if action.group(1) == self.answer:
             return Parsed(spans=(*spans, ("answer", start, stop)), answered=True)
         queries = self._queries(text, start, stop)
+        if not queries:
+            return Parsed(spans=spans, valid=False)
         calls = [Call(self.tool, {"query": text[a:b]}) for a, b in queries]
         for n, call in enumerate(calls[self.most_queries :], start=self.most_queries):
             calls[n] = replace(call, valid=False, error=f"not asked: at most {self.most_queries} queries a turn")
@@ -157,13 +160,14 @@ class TagTemplate:
         for piece in text[start:stop].split(self.separator):
             found.append(stripped(text, at, at + len(piece)))
             at += len(piece) + len(self.separator)
-        asked = [(a, b) for a, b in found if a < b] or [(start, start)]
+        asked = [(a, b) for a, b in found if a < b]
         return [*asked[: self.most_queries], *((a, stop) for a, _ in asked[self.most_queries :][:1])]
 
     def write(self, thought: str, *, query: str | Sequence[str] | None = None, answer: str | None = None) -> str:
         content = answer if answer is not None else query if isinstance(query, str) else self._asked(query or ())
         tag = self.search if answer is None else self.answer
-        return f"<{self.think}> {thought} </{self.think}>\n<{tag}> {content} </{tag}>"
+        said = f"<{self.think}> {thought} </{self.think}>\n" if thought else ""
+        return f"{said}<{tag}> {content} </{tag}>"
 
     def _asked(self, queries: Sequence[str]) -> str:
         """Several queries as the content of a search block.
@@ -173,7 +177,7 @@ class TagTemplate:
         """
         text = self.separator.join(queries if self.separator.isspace() else [f" {query} " for query in queries]).strip()
         read = [text[a:b] for a, b in self._queries(text, 0, len(text))]
-        if read != [query.strip() for query in queries] or len(read) > self.most_queries:
+        if read != [query.strip() for query in queries] or not 1 <= len(read) <= self.most_queries:
             raise SettingError(
                 f"{list(queries)} would be read back as {read}: a block holds 1 to {self.most_queries} queries with "
                 f"separator {self.separator!r} between and not inside them; see TagTemplate(separator=, most_queries=)"

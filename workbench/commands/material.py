@@ -12,6 +12,7 @@ from workbench.agents.model_files import MODELS
 from workbench.agents.policy_files import SETTINGS
 from workbench.agents.templates import TagTemplate, ToolCallTemplate
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.agents.vllm_engine import VllmEngine
 from workbench.commands.sources import DEMO_TASKS, searcher, tasks_of
 from workbench.embedded import Demo, data_folder, demo
 from workbench.environments.search_tool import SearchTool
@@ -51,7 +52,7 @@ class Material:
     """What a rollout needs."""
 
     policy: LanguagePolicy
-    engine: TransformersEngine  # the policy's
+    engine: TransformersEngine | VllmEngine  # the policy's
     tasks: tuple[Task, ...]
     environment: ToolEnvironment
     habits: Habits
@@ -72,8 +73,9 @@ def gather(args: argparse.Namespace) -> Material:
     habits = replace(habits, **{name: value for name, value in given.items() if value is not None})
     habits = replace(habits, template=_changed(habits.template, args.chat, args.instruction))
     temperature = 1.0 if args.temperature is None else args.temperature
-    policy = LanguagePolicy(engine, habits.template, temperature, habits.turn_tokens)
-    return Material(policy, engine, tasks, habits.environment(index), habits)
+    samples = VllmEngine(engine.model, engine.tokenizer, name=engine.name) if args.engine == "vllm" else engine
+    policy = LanguagePolicy(samples, habits.template, temperature, habits.turn_tokens)
+    return Material(policy, samples, tasks, habits.environment(index), habits)
 
 
 # ---------------------------------------------------------------- policies
@@ -169,7 +171,7 @@ def check_free(folder: str) -> None:
         raise SettingError(f"{folder} holds other things; save the model to a new or empty folder")
 
 
-def save_policy(engine: TransformersEngine, habits: Habits, folder: str) -> Path:
+def save_policy(engine: TransformersEngine | VllmEngine, habits: Habits, folder: str) -> Path:
     """Weights (fp16, adapters merged in), tokenizer and habits: ``--policy FOLDER`` needs no other option."""
     if hasattr(engine.model, "merge_and_unload"):
         engine.model = engine.model.merge_and_unload()

@@ -101,6 +101,13 @@ def add_material(parser: Parser, *, limit: int | None) -> None:
         help="demo (the tiny policy), a folder with a model, or a name on a model hub (default: demo)",
     )
     who.add_argument(
+        "--engine",
+        choices=("transformers", "vllm"),
+        default="transformers",
+        help="what samples; vllm runs in a process, and may live in a Python of its own: WORKBENCH_VLLM_PYTHON "
+        "(default: transformers)",
+    )
+    who.add_argument(
         "--template",
         metavar="NAME",
         help="how it writes: search-r1 or tools; demo: tags or tools (default: as the policy was made, else search-r1)",

@@ -22,11 +22,19 @@ command goes on where it stopped. Prints each part's mean over rollouts with its
 how many were scored, missing (should have a score, and it failed) or not applicable (the part says nothing there);
 neither of those two counts as 0. A reward is written as in Python: names with settings, numbers, + - * and brackets.
 
+--report says what the reward pays for, before anything is trained on it: whether its weights let a wrong answer
+outscore a right one, how much of the variance within groups each term brings and whether it goes with right answers or
+with length, what right answers cost, and what cheap tricks (repeating a search, junk, lists of candidates) are paid
+beside honest rollouts. Lines to act on begin with LOOK.
+
 examples:
   workbench score r1 "ExactMatch()"
 
   # an answer, evidence found on the way, and a fine for searching up the same pages again
   workbench score r1 "ExactMatch() + 0.5 * CoverageGain() - 0.2 * RepeatedDocuments()"
+
+  # what does it pay for?
+  workbench score r1 "ExactMatch() + 0.5 * CoverageGain(mode='single')" --report
 
   # the rewards there are, with their settings
   workbench score --list
@@ -43,6 +51,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="RUN", help="a run of the lab")
     parser.add_argument("reward", nargs="?", metavar="REWARD", help='such as "ExactMatch() + 0.5 * CoverageGain()"')
+    parser.add_argument("--report", action="store_true", help="lint, terms, efficiency, tricks: what it pays for")
     parser.add_argument("--list", action="store_true", help="list the rewards instead")
     add_lab(parser)
 
@@ -51,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         print(listing())
         return
+    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.commands.labs import existing_lab, in_lab
     from workbench.errors import SettingError
     from workbench.rescoring import rescore
@@ -64,6 +74,10 @@ def run(args: argparse.Namespace) -> None:
         already = f", {done.kept} of them scored by it before" if done.kept else ""
         print(f"{reward!r} (version {done.version}) on {done.trees + done.kept} trees of run {args.name}{already}")
         print(f"\n{report(store, args.name, done.version)}")
+        if args.report:
+            from workbench.commands.reward_report import reward_report
+
+            print(f"\n{reward_report(store, args.name, reward, done.version)}")
         others = len(store.versions(args.name)) - 1
     asked = f"select part, value, why from scores where run = '{args.name}' order by value limit 20"
     command = f'sql "{asked}"'

@@ -69,6 +69,7 @@ def _told(args: argparse.Namespace, store: Store) -> dict[str, Any]:
     if args.update is not None:
         told["update"] = args.update
     if args.reward is not None:
+        import workbench.retrieval.encoders  # noqa: F401  a reward may name one
         from workbench.rewards.expression import read_reward
 
         told["reward"] = read_reward(args.reward)

@@ -42,8 +42,8 @@ examples:
 PLANNED = ("reward", "method", "group_size", "tasks_per_update", "lr", "seed", "batch", "temperature", "name")
 """Options that a checkpoint answers."""
 
-MATERIAL: tuple[str, ...] = ("policy", "template", "chat", "instruction", "turn_tokens", "tasks", "limit", "corpus")
-MATERIAL += ("k", "turns", "observation_tokens")
+MATERIAL: tuple[str, ...] = ("policy", "engine", "template", "chat", "instruction", "turn_tokens", "tasks", "limit")
+MATERIAL += ("corpus", "k", "turns", "observation_tokens")
 
 
 def add(commands: Any) -> None:
@@ -131,6 +131,7 @@ def _add_lora(material: Material, rank: int) -> None:
 def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
     from dataclasses import replace
 
+    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.errors import UnknownName
     from workbench.main_job import SETTINGS
     from workbench.rewards.expression import read_reward

@@ -30,7 +30,7 @@ def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> Inte
     Raises:
         SettingError: successes outside 0..trials, or a level outside (0, 1).
     """
-    _check_level(level)
+    check_level(level)
     if not 0 <= successes <= trials:
         raise SettingError(f"successes must be between 0 and trials, got {successes} of {trials}")
     if not trials:
@@ -58,7 +58,7 @@ def bootstrap_interval(values_PK: np.ndarray, *, level: float = 0.95, resamples:
     Raises:
         ShapeError: values_PK has neither one nor two axes.
     """
-    _check_level(level)
+    check_level(level)
     values_PK = np.asarray(values_PK, dtype=np.float64)
     if values_PK.ndim not in (1, 2):
         raise ShapeError(f"values_PK must be [P, K] or [P], got shape {values_PK.shape}")
@@ -77,6 +77,7 @@ def bootstrap_interval(values_PK: np.ndarray, *, level: float = 0.95, resamples:
     return Interval(float(values_PK[known_PK].mean()), float(low), float(high), level)
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raises SettingError for a level outside (0, 1)."""
     if not 0 < level < 1:
         raise SettingError(f"level must lie between 0 and 1, got {level}")

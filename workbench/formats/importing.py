@@ -129,16 +129,18 @@ def _missing(records: Iterable[Record], held: Held, imported: Imported) -> Itera
 
 def _records(source: Iterable[Read], imported: Imported) -> Iterator[Record]:
     """The records, each tree under an id of its own."""
-    met: dict[int, int] = {}  # hash of an id -> how often it was met: an id itself may be long
+    met: set[int] = set()  # hashes of ids: an id itself may be long
+    again: dict[int, int] = {}  # hash of an id that was met again -> how often it was met
     for read in source:
         if isinstance(read, BadRow):
             imported.leave_out(read)
             continue
         key = hash(read.tree.id)
-        met[key] = count = met.get(key, 0) + 1
-        if count > 1:
+        if key in met:
+            again[key] = count = again.get(key, 1) + 1
             imported.renamed += 1
             read = replace(read, tree=replace(read.tree, id=f"{read.tree.id}~{count}"))
+        met.add(key)
         yield read
 
 

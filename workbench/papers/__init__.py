@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 
 from workbench.errors import SettingError, UnknownName
 from workbench.papers.catalogue import CATALOGUE, Entry
 from workbench.papers.paper import Check, Paper, Proof
 
-__all__ = ["CATALOGUE", "Check", "Entry", "Paper", "Proof", "built", "entry", "load"]
+__all__ = ["CATALOGUE", "Check", "Entry", "Paper", "Proof", "built", "claim", "entry", "load"]
 
 
 def entry(name: str) -> Entry:
@@ -46,3 +47,8 @@ def load(name: str) -> Paper:
         raise SettingError(f"{one.title} ({one.source}) is not built yet; built are: {there}")
     paper: Paper = importlib.import_module(f"{__name__}.{one.name}").PAPER
     return paper
+
+
+def claim(name: str) -> str:
+    """What the module of a method says of it."""
+    return inspect.cleandoc(importlib.import_module(f"{__name__}.{entry(name).name}").__doc__ or "")

@@ -159,6 +159,18 @@ class SearchIndex:
         barred = frozenset(self._row(page_id) for page_id in exclude)
         return [self._hits(query, self._ranking(query, k, barred)) for query in queries]
 
+    def scores(self, query: str, pages: Sequence[str]) -> np.ndarray:
+        """float64 [pages]: the score of each page for the query, 0 where they share no word.
+
+        Raises:
+            UnknownName: a page is not in the index.
+        """
+        rows = [self._row(page_id) for page_id in pages]
+        known = [self._vocabulary[word] for word in WORD.findall(query.lower()) if word in self._vocabulary]
+        if not known:
+            return np.zeros(len(rows))
+        return np.asarray(self._bm25.get_scores_from_ids(known)[rows], dtype=np.float64)
+
     def _hits(self, query: str, ranking: Sequence[tuple[int, float]]) -> list[Hit]:
         found = ((self._pages[row], score) for row, score in ranking)
         return [Hit(page.id, page.title, page.text, score, i, query) for i, (page, score) in enumerate(found)]

@@ -8,41 +8,65 @@ from workbench.rewards.answers import ExactMatch, TokenF1
 from workbench.rewards.assess import HitRelevance, SelfAssessment, TaskNumber
 from workbench.rewards.calls import CallCount
 from workbench.rewards.compose import WeightedSum
+from workbench.rewards.decomposition import Decomposition
 from workbench.rewards.end_rule import EndCase, EndRule
 from workbench.rewards.evidence import CoverageGain, RepeatedDocuments
+from workbench.rewards.format_layer import FormatLayer
 from workbench.rewards.formats import FormatTable, WellFormed
 from workbench.rewards.gates import Gate, Product
-from workbench.rewards.lengths import OverLong
+from workbench.rewards.group_rescale import GroupRescale
+from workbench.rewards.lengths import OverLong, ReachLength
+from workbench.rewards.overlap import SetJaccard
 from workbench.rewards.place import Placed, place
 from workbench.rewards.queries import RepeatedQueries, SearchKeyMatch
+from workbench.rewards.query_gain import CosineTo, QueryGain, RankOfGold, ScoreOfGold
+from workbench.rewards.ranked import RankedGold
 from workbench.rewards.reduce import Clip, OnLastStep, ReduceSteps
+from workbench.rewards.residual import Residual
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
+from workbench.rewards.similarity import Similarity
+from workbench.rewards.text_overlap import TextOverlap
+from workbench.rewards.tool_calls import ToolCallMatch
 
 __all__ = [
     "CallCount",
     "Clip",
+    "CosineTo",
     "CoverageGain",
+    "Decomposition",
     "EndCase",
     "EndRule",
     "ExactMatch",
+    "FormatLayer",
     "FormatTable",
     "FunctionReward",
     "Gate",
+    "GroupRescale",
     "HitRelevance",
     "Named",
     "OnLastStep",
     "OverLong",
     "Placed",
     "Product",
+    "ReachLength",
+    "RankedGold",
     "ReduceSteps",
     "RepeatedDocuments",
     "RepeatedQueries",
+    "QueryGain",
+    "RankOfGold",
+    "Residual",
     "Reward",
+    "ScoreOfGold",
     "SearchKeyMatch",
+    "SetJaccard",
     "SelfAssessment",
     "TaskNumber",
+    "Similarity",
+    "TextOverlap",
     "TokenF1",
+    "ToolCallMatch",
     "WeightedSum",
     "WellFormed",
     "place",

@@ -48,6 +48,9 @@ class ExactMatch(Reward):
     def range(self) -> tuple[float, float]:
         return min(0.0, self.wrong), max(1.0, self.wrong)
 
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return (1.0, 1.0) if right else (min(0.0, self.wrong), max(0.0, self.wrong))
+
     def score(self, trajectory: Trajectory) -> Scores:
         golds = normalized_golds(trajectory.task, self.name)
         if trajectory.answer is None:
@@ -82,6 +85,9 @@ class TokenF1(Reward):
 
     range = (0.0, 1.0)
     needs = frozenset({"golds"})
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return (1.0, 1.0) if right else (0.0, 0.0)
 
     def score(self, trajectory: Trajectory) -> Scores:
         golds = normalized_golds(trajectory.task, self.name)

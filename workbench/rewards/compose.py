@@ -18,6 +18,7 @@ import numpy as np
 from workbench.errors import LevelError, ScoreError, SettingError, UnknownName
 from workbench.rewards.place import landing
 from workbench.rewards.reward import Reward, factor, length_of
+from workbench.rewards.totals import tried_totals
 from workbench.scores import Level, Part, Scores, Status, combined_status
 from workbench.spec import part
 from workbench.trajectory import Group, Trajectory
@@ -59,6 +60,9 @@ class Composite(Reward):
     @property
     def grouped(self) -> bool:
         return any(reward.grouped for reward in self.inner)
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return tried_totals(self, self.inner, self.combine, right, steps)
 
     def score(self, trajectory: Trajectory) -> Scores:
         return self.combine([reward(trajectory) for reward in self.inner], trajectory)
@@ -130,14 +134,14 @@ class WeightedSum(Composite):
     @property
     def range(self) -> tuple[float, float]:
         """A term that may not apply, or not land at this place, counts with 0."""
-        ends = [sorted((weight * low, weight * high)) if weight else [0.0, 0.0] for weight, (low, high) in self._ranges]
+        ends = [_weighted(weight, *reward.range) for weight, reward in self.terms]
         if len(ends) == 1:
-            return ends[0][0], ends[0][1]
+            return ends[0]
         return sum(min(low, 0.0) for low, _ in ends), sum(max(high, 0.0) for _, high in ends)
 
-    @property
-    def _ranges(self) -> list[tuple[float, tuple[float, float]]]:
-        return [(weight, reward.range) for weight, reward in self.terms]
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        ends = [_weighted(weight, *reward.totals(right, steps)) for weight, reward in self.terms]
+        return sum(low for low, _ in ends), sum(high for _, high in ends)
 
     @property
     def grouped(self) -> bool:
@@ -175,6 +179,11 @@ class WeightedSum(Composite):
     def __repr__(self) -> str:
         text = _formula(self.terms)
         return text if self.on_missing == "rollout" else f"WeightedSum({self.terms!r}, on_missing='term')"
+
+
+def _weighted(weight: float, low: float, high: float) -> tuple[float, float]:
+    ends = sorted((weight * low, weight * high)) if weight else (0.0, 0.0)  # 0 * inf is nothing
+    return ends[0], ends[1]
 
 
 def scaled(reward: Reward, weight: float) -> Reward:

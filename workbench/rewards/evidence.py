@@ -62,6 +62,9 @@ class CoverageGain(Reward):
     def needs(self) -> frozenset[str]:
         return frozenset({{"id": "gold_pages", "similarity": "gold_texts", "answer": "golds"}[self.by]})
 
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return (0.0, 1.0 if self.mode == "marginal" else float(steps))
+
     def score(self, trajectory: Trajectory) -> Scores:
         items = gold_items(trajectory.task, self.by)
         covered_n = np.zeros(len(items))

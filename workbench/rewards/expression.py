@@ -1,6 +1,7 @@
 """Rewards written as text, for the command line and the app: ``ExactMatch() + 0.5 * CoverageGain(by="id")``.
 
-The text is parsed and never run: names of rewards, their settings as literals, and + - * between them.
+The text is parsed and never run: names of rewards, their settings (literals, and parts such as an encoder), and + - *
+between them.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ def read_reward(text: str) -> Reward:
     return reward
 
 
-def _value(node: ast.expr, text: str) -> Any:
+def _value(node: ast.expr, text: str, *, setting: bool = False) -> Any:
     match node:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if any(keyword.arg is None for keyword in keywords):
                 raise SettingError(f"cannot read ** in the reward {text!r}")
-            settings = {str(keyword.arg): _value(keyword.value, text) for keyword in keywords}
-            return _make(name, [_value(item, text) for item in args], settings)
+            settings = {str(keyword.arg): _value(keyword.value, text, setting=True) for keyword in keywords}
+            return _make(name, [_value(item, text, setting=True) for item in args], settings, setting=setting)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             return _joined(_OPERATORS[type(op)], _value(left, text), _value(right, text), text)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _joined(operator.mul, -1, _value(operand, text), text)
         case ast.Tuple(elts=items) | ast.List(elts=items):
-            return tuple(_value(item, text) for item in items)
+            return tuple(_value(item, text, setting=setting) for item in items)
         case ast.Name(id=name):
-            return _make(name, [], {})
+            return _make(name, [], {}, setting=setting)
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return value
     raise SettingError(
@@ -55,10 +56,10 @@ def _value(node: ast.expr, text: str) -> Any:
     )
 
 
-def _make(name: str, args: list[Any], settings: dict[str, Any]) -> Any:
-    known = {part for part, cls in PARTS.items() if issubclass(cls, Reward)}
-    if name not in known:
-        raise UnknownName.among("reward", name, known)
+def _make(name: str, args: list[Any], settings: dict[str, Any], *, setting: bool) -> Any:
+    rewards = {part for part, cls in PARTS.items() if issubclass(cls, Reward)}
+    if name not in (PARTS if setting else rewards):
+        raise UnknownName.among("reward", name, rewards)
     try:
         return PARTS[name](*args, **settings)
     except TypeError as error:

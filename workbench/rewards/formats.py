@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, fields
 from typing import Literal
 
 from workbench.errors import SettingError
@@ -14,12 +15,20 @@ from workbench.spec import part
 from workbench.text import normalize_answer
 from workbench.trajectory import Trajectory
 
+BETTER = (
+    ("right", "right_malformed", "only the first keeps the form"),
+    ("found", "formed", "only the first saw a gold answer"),
+    ("formed", "answered", "only the first keeps the form"),
+    ("answered", "nothing", "only the first gave an answer"),
+)
+"""Cells of a `FormatTable`: the better one, the worse one, and why."""
 STRAY = ("none", "before", "anywhere")
 
 
 @part
 class WellFormed(Reward):
-    """1 where every turn is made of the right blocks in the right order, else 0; the reason lists the violations.
+    """`formed` where every turn is made of the right blocks in the right order, else `malformed`; the reason lists the
+    violations.
 
     Each turn is read alone: all but the last must hold exactly the blocks of `turn`, the last those of `last`, each
     opened and closed once, none inside another. With tool results between the turns this is Search-R1's state machine
@@ -27,6 +36,8 @@ class WellFormed(Reward):
     mend the format. Source: Search-R1 (arXiv:2503.09516), ``qa_em_format.py``.
 
     StepSearch's gate, an answer with nothing after it, is ``WellFormed(turn=None, last=("answer",), stray="before")``.
+    Where tasks differ in what their last turn must hold (a call, a reply, both), ``extras["blocks"]`` of the task
+    lists its tags and takes the place of `last` (by_task=True; ToolRL, arXiv:2504.13958, ``rlla.py``).
     """
 
     _: KW_ONLY
@@ -34,8 +45,13 @@ class WellFormed(Reward):
     last: tuple[str, ...] | None = ("think", "answer")  # tags of the last turn; None: anything goes
     optional: tuple[str, ...] = ()  # tags that may be absent
     stray: Literal["none", "before", "anywhere"] = "none"  # text outside blocks: none, not after the last block, or any
+    by_task: bool = False  # the last turn holds the blocks that the task names, where it names some
+    formed: float = 1.0  # reward units
+    malformed: float = 0.0
 
-    range = (0.0, 1.0)
+    @property
+    def range(self) -> tuple[float, float]:
+        return min(self.formed, self.malformed), max(self.formed, self.malformed)
 
     def __post_init__(self) -> None:
         known = {*(self.turn or ()), *(self.last or ())}
@@ -43,17 +59,22 @@ class WellFormed(Reward):
             raise SettingError(f"stray must be one of {', '.join(STRAY)}, got {self.stray!r}")
         if unknown := sorted(set(self.optional) - known):
             raise SettingError(f"optional tags {unknown} stand in no turn; the turns have {sorted(known)}")
+        if not (math.isfinite(self.formed) and math.isfinite(self.malformed)):
+            raise SettingError(f"formed and malformed must be finite, got {self.formed} and {self.malformed}")
 
     def score(self, trajectory: Trajectory) -> Scores:
         found = self.violations(trajectory)
-        return Scores.trajectory(float(not found), "; ".join(found) or "well formed")
+        return Scores.trajectory(self.malformed if found else self.formed, "; ".join(found) or "well formed")
 
     def violations(self, trajectory: Trajectory) -> list[str]:
         """What is wrong with the form, one short sentence each, turn by turn."""
         turns = len(trajectory.steps)
         if not turns:
             return ["no turn"]
-        asked = [self.turn] * (turns - 1) + [self.last]
+        last = self.last
+        if self.by_task and "blocks" in trajectory.task.extras:
+            last = tuple(trajectory.task.extras["blocks"])
+        asked = [self.turn] * (turns - 1) + [last]
         rows = zip(trajectory.steps, asked, strict=True)
         return [f"turn {s}: {what}" for s, (step, due) in enumerate(rows) for what in self._read(step.text, due)]
 
@@ -61,7 +82,7 @@ class WellFormed(Reward):
         """Violations of one turn that must hold the blocks `due`."""
         if due is None:
             return []
-        blocks, stray, wrong = blocks_of(text, frozenset({*(self.turn or ()), *(self.last or ())}))
+        blocks, stray, wrong = blocks_of(text, frozenset({*(self.turn or ()), *(self.last or ()), *due}))
         if not _fits(blocks, due, self.optional):
             wrong.append(f"expected {' '.join(due)}, found {' '.join(blocks) or 'no block'}")
         late = [where for where, _ in stray if where == len(blocks)]
@@ -137,6 +158,19 @@ class FormatTable(Reward):
     def range(self) -> tuple[float, float]:
         cells = (self.right, self.right_malformed, self.found, self.formed, self.answered, self.nothing)
         return min(cells), max(cells)
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        cells = (self.right, self.right_malformed) if right else (self.found, self.formed, self.answered, self.nothing)
+        return min(cells), max(cells)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        pays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "form"}
+        return tuple(
+            f"FormatTable pays {more} {pays[more]:g}, less than {less} {pays[less]:g}, though {why}."
+            for more, less, why in BETTER
+            if pays[more] < pays[less]
+        )
 
     def score(self, trajectory: Trajectory) -> Scores:
         golds = normalized_golds(trajectory.task, self.name)

@@ -1,4 +1,4 @@
-"""Rewards for how much a rollout writes: `OverLong`."""
+"""Rewards for how much a rollout writes: `OverLong` and `ReachLength`."""
 
 from __future__ import annotations
 
@@ -41,9 +41,39 @@ class OverLong(Reward):
         return frozenset({"tokens"} if self.of == "tokens" else ())
 
     def score(self, trajectory: Trajectory) -> Scores:
-        if self.of == "tokens":
-            length = int(own_counts(trajectory).sum())
-        else:
-            length = sum(len(step.text.split()) for step in trajectory.steps)
+        length = int(own_counts(trajectory).sum()) if self.of == "tokens" else words_written(trajectory)
         into = (length - (self.most - self.buffer)) / self.buffer
         return Scores.trajectory(-min(max(into, 0.0), 1.0), f"{length} {self.of} of {self.most}")
+
+
+@part
+class ReachLength(Reward):
+    """How near a rollout comes to writing `target` words, in [0, 1]: its share of them, 1 from `target` on.
+
+    Counted are the words of the agent's spans called `span`, over all turns, or of its whole turns. ToolRL (Qian et
+    al. 2025, arXiv:2504.13958, ``rlla.py``) pays thinking so, with digits=2, and finds that it does not help.
+    """
+
+    target: float = 512.0  # words; a schedule may move it
+    _: KW_ONLY
+    span: str | None = "think"  # None: all that the agent wrote
+    digits: int | None = None  # round the share to this many digits; None: do not
+
+    range = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < float("inf"):
+            raise SettingError(f"target must be a finite number of words above 0, got {self.target}")
+
+    def score(self, trajectory: Trajectory) -> Scores:
+        words = words_written(trajectory, self.span)
+        share = words / self.target
+        share = share if self.digits is None else round(share, self.digits)
+        return Scores.trajectory(min(1.0, share), f"{words} of {self.target:g} words")
+
+
+def words_written(trajectory: Trajectory, span: str | None = None) -> int:
+    """Words in the agent's turns, or in its spans of one name."""
+    if span is None:
+        return sum(len(step.text.split()) for step in trajectory.steps)
+    return sum(len(one.text.split()) for step in trajectory.steps for one in step.spans if one.name == span)

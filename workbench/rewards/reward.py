@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from workbench.errors import LevelError, MissingTokens, ScoreError
+from workbench.rewards.totals import ranged_totals, tried_totals
 from workbench.scores import Level, Scores
 from workbench.spec import part
 from workbench.trajectory import Group, Trajectory
@@ -62,7 +63,8 @@ class Reward:
 
     @property
     def needs(self) -> frozenset[str]:
-        """What must be there: golds, gold_pages, sub_questions, gold_texts, rubrics, judge, encoder, tokens."""
+        """What must be there: golds, gold_pages, sub_questions, gold_texts, gold_calls, references, rubrics, judge,
+        encoder, tokens."""
         return frozenset()
 
     @property
@@ -89,6 +91,19 @@ class Reward:
     def grouped(self) -> bool:
         """True where a trajectory can only be scored among its siblings."""
         return self.level is Level.GROUP
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        """Lowest and highest total of a rollout of at most `steps` steps whose answer is right, or is not.
+
+        What `workbench.evaluation.spec_lint` reads. This default is for rewards that do not look at the answer; one
+        that does says what a right and what a wrong answer is paid (a graded one: wholly right, wholly wrong).
+        """
+        return ranged_totals(self, steps)
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What these settings do that nobody would expect, a sentence each; `spec_lint` passes it on."""
+        return ()
 
     # ------------------------------------------------------------ scoring
 
@@ -258,6 +273,9 @@ class Wrapper(Reward):
     @property
     def grouped(self) -> bool:
         return self.reward.grouped
+
+    def totals(self, right: bool, steps: int) -> tuple[float, float]:
+        return tried_totals(self, [self.reward], lambda one, blank: self.change(one[0], blank), right, steps)
 
     def score(self, trajectory: Trajectory) -> Scores:
         return self.change(self.reward(trajectory), trajectory)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"\b\w\w+\b")
+from workbench.text import word_weights, words
 
 
 def tfidf_cosines(text: str, references: Sequence[str]) -> np.ndarray:
@@ -18,9 +17,8 @@ def tfidf_cosines(text: str, references: Sequence[str]) -> np.ndarray:
     As scikit-learn's TfidfVectorizer with its defaults: lower case, words of two or more characters,
     idf = ln((1 + texts) / (1 + texts with the word)) + 1, rows of length 1. A text without words is like nothing.
     """
-    counts = [Counter(_WORD.findall(one.lower())) for one in (text, *references)]
-    documents = Counter(word for count in counts for word in count)
-    idf = {word: math.log((1 + len(counts)) / (1 + df)) + 1 for word, df in documents.items()}
+    counts = [Counter(words(one)) for one in (text, *references)]
+    idf = word_weights(counts)
     rows = [{word: tf * idf[word] for word, tf in count.items()} for count in counts]
     lengths = [math.sqrt(sum(weight * weight for weight in row.values())) for row in rows]
     others = zip(rows[1:], lengths[1:], strict=True)

@@ -14,7 +14,7 @@ from workbench.store.schema import TABLES
 SMALL_BYTES = 16 * 2**20
 """Files below this size are merged; larger ones stay as they are, so that a merge stays quick however old the lab."""
 
-WHILE_WRITING = 4 * 2**20
+WHILE_WRITING = 2 * 2**20
 """The same for what a writer merges by itself. All that goes into a file is sorted in memory, ten times its size and
 more where texts pack well, and a writer may be an import that was promised a small one."""
 

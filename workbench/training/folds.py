@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Protocol
 
 from workbench.errors import SettingError
 from workbench.training.plan import Plan
 from workbench.training.report import Report
+from workbench.training.schedules import Schedule
 from workbench.trajectory import Task
 
 State = Any
@@ -179,6 +180,32 @@ class Scheduled:
 
     def tasks(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
         return tasks
+
+
+@dataclass(frozen=True)
+class TaskSchedule:
+    """Numbers that every task carries in its extras and that follow the update, for environments and rewards to read::
+
+        TaskSchedule({"noise": Ramp(0.0, 0.5, 203, shape="exponential", base=4)})  # of a SimulatedSearch
+
+    It leaves open which tasks there are: among `Folds` it comes after a `Curriculum`.
+    """
+
+    numbers: Mapping[str, Schedule]  # by the key in extras; told the update, from 1
+
+    def begin(self, plan: Plan) -> tuple[State, Plan]:
+        return self._next(1, plan)
+
+    def __call__(self, state: State, report: Report, plan: Plan) -> tuple[State, Plan | None]:
+        return self._next(report.update + 1, plan)
+
+    def tasks(self, state: State, tasks: Sequence[Task]) -> Sequence[Task]:
+        told = {key: number(state["update"]) for key, number in self.numbers.items()}
+        return tuple(replace(task, extras={**task.extras, **told}) for task in tasks)
+
+    def _next(self, update: int, plan: Plan) -> tuple[State, Plan]:
+        state = {"update": update}
+        return state, plan.replace(tasks=tuple(self.tasks(state, plan.tasks)))
 
 
 def number_of(report: Report, name: str) -> float | None:

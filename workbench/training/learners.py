@@ -85,7 +85,8 @@ def learner_for(policy: Any, *, keep_reference: bool = False) -> Learner:
         return LanguageLearner(policy, keep_reference)
     raise CapabilityError(
         f"{type(policy).__name__} {getattr(policy, 'name', '')!r} cannot be trained here: its weights are not in this "
-        "process. Trainable are TabularPolicy and LanguagePolicy over a TransformersEngine"
+        "process. Trainable are TabularPolicy, and LanguagePolicy over a TransformersEngine, or over a VllmEngine that "
+        "was given a model"
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from workbench.agents.transformers_engine import TransformersEngine
 from workbench.agents.vllm_engine import VllmEngine
 
-Trainable = TypeVar("Trainable", TransformersEngine, VllmEngine)
+Trainable = TypeVar("Trainable", bound=TransformersEngine | VllmEngine)
 
 
 def add_lora(

@@ -19,6 +19,7 @@ from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate, Template, ToolCallTemplate
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.agents.vllm_engine import VllmEngine
 from workbench.environments.expert import Demonstrator
 from workbench.environments.search_tool import SearchTool
 from workbench.environments.tool_environment import ToolEnvironment
@@ -114,7 +115,7 @@ def make_tiny_engine(world: World, template: Template, recipe: Recipe, *, progre
     return engine
 
 
-def save_engine(engine: TransformersEngine, folder: str | Path) -> Path:
+def save_engine(engine: TransformersEngine | VllmEngine, folder: str | Path) -> Path:
     """fp16 safetensors, config and tokenizer; `TransformersEngine.load` reads it back in fp32."""
     folder = Path(folder)
     torch.nn.Module.half(engine.model).save_pretrained(folder)
