@@ -57,6 +57,12 @@ def test_a_page_comes_once_as_its_best_hit_with_its_new_rank(how):
     }
 
 
+def test_a_page_twice_in_one_list_has_one_rank_there():
+    # B and D both have P = 2, and D the higher score; counted twice B would have P = 1 / (1/2 + 1/3)
+    twice = [*listed("q1", X=9.0, B=1.0), *listed("q1", B=1.0)]
+    assert ids(rank_fusion([twice, listed("q2", Y=8.0, D=5.0)])) == "XYDB"
+
+
 @pytest.mark.parametrize("how", FUSIONS)
 def test_nothing_found_is_an_empty_list_and_k_cuts(how):
     assert rank_fusion([], how=how) == rank_fusion([[], []], how=how) == []

@@ -39,13 +39,16 @@ def test_there_are_notebooks():
 
 @each
 @pytest.mark.slow
-def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path):
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, request: pytest.FixtureRequest):
     notebook = nbformat.read(path, as_version=4)
+    shared = {}
+    if any("WORKBENCH_SHARED" in cell.source for cell in code_cells(notebook)):  # it reads the shared data sets
+        shared = {"WORKBENCH_SHARED": str(request.getfixturevalue("shared_data").parent)}  # skips where there are none
     home = tmp_path / "home"
     home.mkdir()
     place = {"metadata": {"path": str(tmp_path)}}
     client = nbclient.NotebookClient(notebook, timeout=TIMEOUT_S, kernel_name="python3", resources=place)
-    client.execute(env=at_home(home))  # a cell that fails raises here, with its traceback
+    client.execute(env={**at_home(home), **shared})  # a cell that fails raises here, with its traceback
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     complaints = [output.text for output in outputs if output.get("name") == "stderr"]

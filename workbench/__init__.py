@@ -28,6 +28,8 @@ _NAMES = {
     "Reward ScoreOfGold SearchKeyMatch SelfAssessment Similarity TaskNumber TokenF1 "
     "WeightedSum WellFormed place reward_of",
     "workbench.retrieval.encoders": "HashedNgrams TfIdf",
+    "workbench.retrieval.sentence_model": "SentenceModel",
+    "workbench.retrieval.word_llama": "WordLlama",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
     "workbench.rewards.text_overlap": "TextOverlap",
@@ -37,9 +39,10 @@ _NAMES = {
     "workbench.rewards.score": "score",
     "workbench.credit": "GAE BatchBaseline GroupAdvantage LeaveOneOut group_advantages leave_one_out return_to_go "
     "sample_masks",
-    "workbench.evaluation": "bootstrap_interval decision_report did_without efficiency_report hack_probes "
-    "label_accuracy label_report pass_at_k preference_accuracy rank_correlation registered_rewards "
-    "retrieval_metrics score_runs score_survey spec_lint term_notes term_report wilson_interval",
+    "workbench.evaluation": "auc_table bootstrap_interval decision_report did_without efficiency_report hack_probes "
+    "label_accuracy label_notes label_report labels_from labels_of_ends pass_at_k preference_accuracy "
+    "rank_correlation registered_rewards retrieval_metrics score_runs score_survey spec_lint term_notes term_report "
+    "wilson_interval",
     "workbench.credit.advantages": "advantages",
     "workbench.agents.contexts": "HideRejected",
     "workbench.agents.judging": "AssessTemplate ClosedBookTemplate JudgeTemplate",

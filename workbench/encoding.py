@@ -36,7 +36,8 @@ class Remembered:
         held = self._held(list(dict.fromkeys(keys)))
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in held}
         if new:
-            made = dict(zip(new, encode(self.encoder, list(new.values())), strict=True))
+            rows = encode(self.encoder, list(new.values())).astype(np.float32)
+            made = dict(zip(new, rows, strict=True))
             self._vectors.update(made)
             held |= made
         return np.stack([held[key] for key in keys]) if keys else encode(self.encoder, [])

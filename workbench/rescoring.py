@@ -44,7 +44,8 @@ def rescore(
 
     Some hundred trajectories are in memory at a time, groups whole. Ctrl-C, an error or the end of the process loses
     nothing that was scored before it: the same call goes on where it stopped, since trees whose scores in force are
-    this version's (same settings, same code) are left alone.
+    this version's (same settings, same code) are left alone. What encoders made of texts is kept in the lab, and what
+    is there is not made again.
 
     Args:
         run: one run, or several; None: all that hold trees.
@@ -68,7 +69,7 @@ def rescore(
     with tqdm(total=left, desc="score", unit="tree", disable=not progress) as bar:
         for name, batches in todo.items():
             for trees in batches:  # before it reads on, the store has on disk what was recorded
-                scores = score(trees, reward)
+                scores = score(trees, reward, vectors=store.vectors)
                 store.record_scores(trees, scores, run=name, reward=settings, version=code)
                 for one in (one for tree in scores for one in tree):
                     counts = [n + more for n, more in zip(counts, _counted(one), strict=True)]

@@ -27,10 +27,10 @@ def prepared(model: str, folder: Path) -> Path:
     return made
 
 
-def taught_smollm2(updates: int = 120) -> LanguagePolicy:
+def taught_smollm2(updates: int = 90) -> LanguagePolicy:
     """SmolLM2 with each tag as a token of its own, after some demonstrations: enough to search and answer in form.
 
-    With a quarter of them it writes no tag yet, and the two sides of the benchmark end such turns differently.
+    With a third of them it writes no tag yet, and the two sides of the benchmark end such turns differently.
     """
     torch.manual_seed(0)
     engine = TransformersEngine.load(get_model("smollm2", WEIGHTS), name="smollm2")

@@ -99,6 +99,13 @@ def test_a_task_may_bring_its_own_noise():
         SimulatedSearch(Echo(), -0.1)
 
 
+@pytest.mark.parametrize(("above", "kind"), [(-1e-9, "useful"), (0.0, "noisy"), (1e-9, "noisy")])
+def test_a_draw_above_the_probability_is_useful(above, kind):
+    (state,) = begun(SimulatedSearch(Echo()), TASKS[:1])
+    drawn = np.random.default_rng([state.seed, 0, 0]).random()
+    assert SimulatedSearch(Echo(), drawn + above).step(state, [asking()]).calls[0].result == kind
+
+
 def test_query_question_and_golds_stay_together_when_some_rollouts_have_ended():
     writer = Echo()
     environment = SimulatedSearch(writer, 0.0)

@@ -254,7 +254,7 @@ def test_what_stands_out_is_said():
     report = term_report(flat_batch(trees, score(trees, length + fine + flat)), outcome=np.array([1.0, 1.0, 0.0]))
     said = " ".join(term_notes(report))
     assert "flat tells nobody apart in 100% of the groups." in said
-    assert "length rises with length (correlation +1.00)." in said and "fine falls with length" in said
+    assert "length pays for length (correlation +1.00)." in said and "fine pays" not in said
     assert "fine works against the other terms (-25% of the variance)." in said  # -0.2 / (1 - 0.2)
     assert "The total hardly goes with right answers (correlation -0.87)." in said
     assert term_notes(term_report(flat_batch([], []))) == []

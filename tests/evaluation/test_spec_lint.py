@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.errors import SettingError
+from workbench.errors import MissingGold, SettingError
 from workbench.evaluation import spec_lint
 from workbench.rewards import (
+    CallCount,
     CoverageGain,
     ExactMatch,
     FormatLayer,
@@ -26,6 +27,7 @@ from workbench.rewards import (
     WellFormed,
     reward_of,
 )
+from workbench.rewards.reward import Wrapper
 from workbench.scores import Scores
 from workbench.spec import part
 from workbench.trajectory import SubQuestion, Task, Trajectory
@@ -154,6 +156,12 @@ def test_a_term_without_a_bound_is_named_once():
     assert "length has no bound: it pays -inf to inf" in says(reward, "unbounded")
     assert "by any amount" in says(reward, "order")
     assert "unbounded" not in kinds(ExactMatch() + 0.1 * reward_of(len, name="length").clip(0, 1))
+    searched = Gate(CallCount(), ExactMatch())  # a condition is not paid
+    assert "unbounded" not in kinds(searched)
+    assert searched.totals(True, 4) == (0.0, 1.0) and searched.totals(False, 4) == (0.0, 0.0)
+    both = Gate(CallCount(), reward_of(len, name="length"))
+    assert "length has no bound" in says(both, "unbounded")
+    assert "CallCount has no bound" in says(ExactMatch() - 0.1 * Gate(WellFormed(), CallCount()), "unbounded")
 
 
 def test_what_is_paid_at_every_step_grows_with_the_steps():
@@ -162,6 +170,7 @@ def test_what_is_paid_at_every_step_grows_with_the_steps():
     assert "growing" not in kinds(ExactMatch() + 0.1 * CoverageGain())  # its shares add up to 1
     assert "growing" not in kinds(ExactMatch() - 0.1 * RepeatedDocuments())  # a fine earns nobody anything
     counted = ReduceSteps(CoverageGain(mode="single"), "count_below", threshold=0.5)
+    assert says(counted, "growing").startswith("LOOK: It is paid again")
     assert "unbounded" not in kinds(counted) and "growing" in kinds(counted)
 
 
@@ -224,3 +233,14 @@ def test_bounds_of_composed_rewards_are_found_by_trying():
     assert (TokenF1() * WellFormed()).totals(False, 4) == (0.0, 0.0)
     assert Gate(ExactMatch(), CoverageGain(), otherwise=-1.0).totals(False, 4) == (-1.0, -1.0)
     assert math.isinf(reward_of(len).clip(0.0).totals(True, 4)[1])
+
+
+def test_what_cannot_be_tried_on_an_empty_rollout_has_its_declared_range():
+    class OfTheGold(Wrapper):
+        reward = ExactMatch()
+        range = (0.0, 2.0)
+
+        def change(self, scores: Scores, trajectory: Trajectory) -> Scores:
+            raise MissingGold(f"task {trajectory.task.id!r} has no golds")
+
+    assert OfTheGold().totals(True, 4) == OfTheGold().totals(False, 4) == (0.0, 2.0)

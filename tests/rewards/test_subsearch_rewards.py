@@ -255,3 +255,8 @@ def test_it_names_where_a_reward_above_zero_pays_less_than_zero():
         0.0, answered=True, formed=True, hit=False
     )
     assert FormatLayer(paid(0.0), structure=0.0, final=0.0).reversals() == []
+
+
+def test_a_layer_over_steps_is_refused():
+    with pytest.raises(LevelError, match="ReduceSteps"):
+        FormatLayer(stepwise(1.0, 0.0))

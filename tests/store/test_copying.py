@@ -46,6 +46,7 @@ def store(new_lab: Callable[[], Path]) -> Iterator[Store]:
             store.label(run, tree.id, "t0", "helpful", 1.0, step=0, who="bob")
             store.record_plan("{}", run=run, update=0)
             store.record_report({"loss": 0.5}, run=run, update=0)
+        store.vectors["encoder-text"] = np.array([0.6, 0.8], np.float32)
         yield store
 
 

@@ -7,7 +7,17 @@ from workbench.evaluation.decisions import decision_report, did_without
 from workbench.evaluation.efficiency import efficiency_report
 from workbench.evaluation.hack_probes import hack_probes
 from workbench.evaluation.intervals import Interval, bootstrap_interval, wilson_interval
-from workbench.evaluation.on_runs import RunScores, label_report, registered_rewards, score_runs, score_survey
+from workbench.evaluation.on_runs import (
+    RunScores,
+    auc_table,
+    label_notes,
+    label_report,
+    labels_from,
+    labels_of_ends,
+    registered_rewards,
+    score_runs,
+    score_survey,
+)
 from workbench.evaluation.pass_at_k import pass_at_k
 from workbench.evaluation.retrieval_metrics import retrieval_metrics
 from workbench.evaluation.spec_lint import Lint, Remark, spec_lint
@@ -21,6 +31,7 @@ __all__ = [
     "Lint",
     "Remark",
     "RunScores",
+    "auc_table",
     "bootstrap_interval",
     "corrupted",
     "decision_report",
@@ -28,7 +39,10 @@ __all__ = [
     "efficiency_report",
     "hack_probes",
     "label_accuracy",
+    "label_notes",
     "label_report",
+    "labels_from",
+    "labels_of_ends",
     "pass_at_k",
     "preference_accuracy",
     "registered_rewards",

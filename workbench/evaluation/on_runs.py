@@ -157,12 +157,41 @@ def _total(scored: RunScores, trajectory: Trajectory) -> float:
 # ---------------------------------------------------------------- against labels
 
 
+def labels_from(rows: pd.DataFrame) -> dict[tuple[str, int | None], float]:
+    """Labels from rows with trajectory, step (none: how it ended) and value, as the store's table `labels` has them."""
+    ended_K = rows["step"].isna()
+    steps = [None if ended else int(step) for step, ended in zip(rows["step"].fillna(-1), ended_K, strict=True)]
+    return dict(zip(zip(rows["trajectory"], steps, strict=True), rows["value"].astype(float), strict=True))
+
+
+def labels_of_ends(trees: Sequence[Tree], scores: Sequence[Sequence[Scores]]) -> dict[tuple[str, int | None], float]:
+    """How rollouts ended, by scores that came with them (a verdict, exact match): 1 where the total is 1, else -1; one
+    that was not scored has no label."""
+    rows = [(one, said) for tree, row in zip(trees, scores, strict=True) for one, said in zip(tree, row, strict=True)]
+    totals = {(one.id, None): said.total for one, said in rows}
+    return {key: 1.0 if total == 1 else -1.0 for key, total in totals.items() if not np.isnan(total)}
+
+
+def auc_table(reports: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The AUCs of several label reports side by side, as text: a column a report, a row a reward, the best on top.
+
+    ``0.51 ?`` cannot tell good from bad, ``0.42 !`` does it the wrong way round, ``-`` says nothing.
+    """
+    import pandas as pd
+
+    marks = {"tells good from bad": "", "cannot tell": " ?", "the wrong way round": " !"}
+    mean = pd.DataFrame({name: report["auc"] for name, report in reports.items()}).mean(axis=1)
+    told = {name: report["auc"].map("{:.2f}".format) + report["verdict"].map(marks) for name, report in reports.items()}
+    return pd.DataFrame(told).reindex(mean.sort_values(ascending=False, kind="stable").index).fillna("-")
+
+
 def label_report(
     trees: Sequence[Tree],
     scored: Mapping[str, RunScores],
     labels: Labels,
     *,
     of: Literal["steps", "ends"] = "steps",
+    resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Whether each reward tells what people called good from what they called bad.
@@ -174,7 +203,8 @@ def label_report(
     Args:
         labels: those of 0, and all that the reward did not score, are left out.
         of: compare steps, or ends.
-        seed: of the resampling.
+        resamples: how often trajectories are drawn again for the intervals.
+        seed: of the random numbers.
 
     Returns:
         One row a reward that scored something labelled, best AUC first: items, bad (labels of -1 among them), level,
@@ -193,11 +223,26 @@ def label_report(
     for name, one in scored.items():
         items = _items(trees, one, labels, of)
         if items.values_K.size:
-            rows[name] = _compared(items, str(one.reward.level), seed)
+            rows[name] = _compared(items, str(one.reward.level), resamples, seed)
     columns = ["items", "bad", "level", "floor", "accuracy", "accuracy_low", "accuracy_high"]
     columns += ["auc", "auc_low", "auc_high", "verdict"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("reward")
     return table.sort_values("auc", ascending=False, kind="stable")
+
+
+def label_notes(report: pd.DataFrame, rewards: Mapping[str, Reward]) -> list[str]:
+    """What a label report comes to, a sentence each: which rewards tell good from bad, which of them do not look at
+    golds, which are surely more accurate than always saying good."""
+    tells = report.index[report["auc_low"] > 0.5]
+    blind = [name for name in tells if not any("gold" in need for need in rewards[name].needs)]
+    said = {
+        "Tell good from bad": tells,
+        "Tell good from bad without a look at golds": blind,
+        "Cannot tell": report.index[report["verdict"] == "cannot tell"],
+        "Pay bad ones more": report.index[report["auc_high"] < 0.5],
+        "Are surely more accurate than always saying good": report.index[report["accuracy_low"] > report["floor"]],
+    }
+    return [f"{what} ({len(names)} of {len(report)}): {', '.join(names) or 'none'}." for what, names in said.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,13 +278,16 @@ def _values(scored: RunScores, trajectory: Trajectory, of: str) -> list[tuple[in
     return [(s, given.total) for s in range(len(trajectory.steps))]
 
 
-def _compared(items: Items, level: str, seed: int) -> list[object]:
-    ranked = label_accuracy(items.values_K, items.labels_K, clusters_K=items.clusters_K, seed=seed)
-    said_K = _cross_fitted(items)
-    accuracy = label_accuracy(said_K, items.labels_K, clusters_K=items.clusters_K, seed=seed).accuracy
+def _compared(items: Items, level: str, resamples: int, seed: int) -> list[object]:
+    ranked = _agreement(items, items.values_K, resamples, seed)
+    accuracy = _agreement(items, _cross_fitted(items), resamples, seed).accuracy
     good_K = items.labels_K == 1
     counts = [len(good_K), int((~good_K).sum()), level, float(good_K.mean())]
     return [*counts, *_ends(accuracy), *_ends(ranked.auc), _verdict(ranked)]
+
+
+def _agreement(items: Items, scores_K: np.ndarray, resamples: int, seed: int) -> Agreement:
+    return label_accuracy(scores_K, items.labels_K, clusters_K=items.clusters_K, resamples=resamples, seed=seed)
 
 
 def _ends(interval: Interval) -> tuple[float, float, float]:

@@ -146,4 +146,6 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+    """Its beginning and its end, which is where settings differ."""
+    half = NAME // 2
+    return name if len(name) <= NAME else f"{name[: half - 1]}…{name[-half:]}"

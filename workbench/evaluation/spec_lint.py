@@ -71,7 +71,7 @@ def spec_lint(reward: Reward, *, steps: int = 4, tasks: Sequence[Task] = ()) -> 
     `Reward.totals`.
 
     Args:
-        steps: searches a rollout may make; terms paid at every step count so often.
+        steps: turns of a rollout that a step term may pay; it counts so often.
         tasks: those it is meant for; terms whose golds some of them lack are named.
 
     Raises:
@@ -116,7 +116,7 @@ def _order(reward: Reward, right: tuple[float, float], wrong: tuple[float, float
     if right == wrong:
         return Remark("order", f"Nothing in it looks at the answer: right or wrong, it pays {_from_to(right)}.", True)
     worst, best = right[0], wrong[1]
-    within = f" (up to {steps} searches)" if _grows(reward, steps) else ""
+    within = f" (up to {steps} steps)" if _grows(reward, steps) else ""
     if worst > best:
         margin = f"the worst right one is paid {_n(worst)}, the best wrong one {_n(best)}"
         return Remark("order", f"No wrong answer can be paid as much as a right one: {margin}{within}.")
@@ -159,7 +159,8 @@ def _open(reward: Reward, steps: int) -> list[Reward]:
     """The innermost rewards that make this one unbounded."""
     if _bounded(reward, steps):
         return []
-    return [one for inner in _inner(reward) for one in _open(inner, steps)] or [reward]
+    paid = [reward.then] if isinstance(reward, Gate) else _inner(reward)  # a condition is not paid
+    return [one for inner in paid for one in _open(inner, steps)] or [reward]
 
 
 def _bounded(reward: Reward, steps: int) -> bool:
@@ -174,7 +175,8 @@ def _growing(reward: Reward, steps: int) -> Iterator[Remark]:
         once, twice = (max(weight * end for end in term.totals(True, n)) for n in (steps, 2 * steps))
         if weight and math.isfinite(twice) and twice > once > 0:
             paid = f"up to {_n(once)} in {steps} steps and {_n(twice)} in {2 * steps}"
-            yield Remark("growing", f"{term.name} is paid again at every step, {paid}: more steps earn more.", True)
+            name = term.name if isinstance(reward, WeightedSum) else "It"
+            yield Remark("growing", f"{name} is paid again at every step, {paid}: more steps earn more.", True)
 
 
 def _grows(reward: Reward, steps: int) -> bool:
@@ -237,7 +239,7 @@ def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
 
 def _missing(reward: Reward) -> Iterator[Remark]:
     """What happens where a model that scores fails."""
-    who = ", ".join(dict.fromkeys(one.name for one in _leaves(reward) if one.needs & MODELS))
+    who = " or ".join(dict.fromkeys(one.name for one in _leaves(reward) if one.needs & MODELS))
     if not who:
         return
     rules = {one.on_missing for one in reward_and_inner(reward) if isinstance(one, WeightedSum)}

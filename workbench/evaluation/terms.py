@@ -73,10 +73,10 @@ def term_notes(report: pd.DataFrame) -> list[str]:
     for name, row in report.iterrows():
         if row["zero_spread"] >= MOSTLY:
             said.append(f"{name} tells nobody apart in {row['zero_spread']:.0%} of the groups.")
-        if abs(row["length_correlation"]) >= STRONG:
-            goes = "rises" if row["length_correlation"] > 0 else "falls"
-            said.append(f"{name} {goes} with length (correlation {row['length_correlation']:+.2f}).")
-        if row["variance_share"] < 0 and name != "total":
+        longer = row["length_correlation"] * np.sign(row["weight"])  # a fine may well rise with length
+        if longer >= STRONG:
+            said.append(f"{name} pays for length (correlation {longer:+.2f}).")
+        if row["variance_share"] < AGAINST:
             said.append(f"{name} works against the other terms ({row['variance_share']:.0%} of the variance).")
     total = report.loc["total", "outcome_correlation"]
     if total < WEAK:
@@ -84,8 +84,8 @@ def term_notes(report: pd.DataFrame) -> list[str]:
     return said
 
 
-MOSTLY, STRONG, WEAK = 0.8, 0.5, 0.2
-"""From when on a note is worth making: share of groups, correlation with length, correlation with right answers."""
+MOSTLY, STRONG, AGAINST, WEAK = 0.8, 0.5, -0.05, 0.2
+"""When a note is worth making: share of groups, correlation with length, share of variance, correlation with right."""
 
 
 def _success(batch: FlatBatch, amounts_RN: np.ndarray, outcome: str | np.ndarray | None) -> np.ndarray:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from workbench.protocols import Reward
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Verdict = Literal["reproduced", "direction only", "not reproduced"]
 
@@ -40,6 +43,13 @@ class Proof:
         if not all(check.holds for check in self.checks):
             return "not reproduced"
         return "direction only" if self.direction_only else "reproduced"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The figures, a row an arm."""
+        import pandas as pd
+
+        return pd.DataFrame(self.arms).T
 
 
 @dataclass(frozen=True)

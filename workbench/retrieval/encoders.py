@@ -26,7 +26,7 @@ class HashedNgrams:
     Characters are those of the words joined by single spaces, one at either end, so that beginnings and endings count.
     """
 
-    width: int = 1024
+    width: int = 4096
     unit: Literal["word", "character"] = "word"
     shortest: int = 1  # n of the shortest n-grams
     longest: int = 2

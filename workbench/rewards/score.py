@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from workbench.encoding import Vectors, remembering
 from workbench.errors import ScoreError
 from workbench.protocols import Reward
 from workbench.scores import Scores
 from workbench.trajectory import Tree
 
 
-def score(trees: Sequence[Tree], reward: Reward) -> list[list[Scores]]:
+def score(trees: Sequence[Tree], reward: Reward, *, vectors: Vectors | None = None) -> list[list[Scores]]:
     """Score every trajectory, group by group.
+
+    Args:
+        vectors: where the vectors of texts are looked up and kept, such as ``store.vectors`` or a dict: encoders of the
+            reward that are worth it then encode no text twice.
 
     Returns:
         For each tree, one Scores a trajectory in the tree's order.
@@ -20,7 +25,8 @@ def score(trees: Sequence[Tree], reward: Reward) -> list[list[Scores]]:
         ScoreError: the reward gave another number of scores than the group has trajectories.
         MissingGold: a task lacks what the reward needs.
     """
-    return [_score_tree(tree, reward) for tree in trees]
+    bound = reward if vectors is None else remembering(reward, vectors)
+    return [_score_tree(tree, bound) for tree in trees]
 
 
 def _score_tree(tree: Tree, reward: Reward) -> list[Scores]:

@@ -21,6 +21,9 @@ POINTS = 5
 MOST = 700
 """Combinations tried; more inner rewards than that allows are tried at both ends only."""
 
+HUGE = 1e12
+"""Stands for an end that is not there; what comes out near it has none either."""
+
 Join = Callable[[Sequence[Scores], Trajectory], Scores]
 
 
@@ -28,8 +31,8 @@ def tried_totals(outer: Reward, inner: Sequence[Reward], join: Join, right: bool
     """Lowest and highest total that `join` makes of what the inner rewards may pay such an answer.
 
     Every total was reached by some combination, so the lowest and highest are never too far out; between the values
-    tried a bumpy function may go further. Where an inner reward is unbounded or `join` cannot work on a rollout that
-    holds nothing, it is the declared range of `outer`, whatever the answer.
+    tried a bumpy function may go further. Where `join` cannot work on a rollout that holds nothing, it is the declared
+    range of `outer`, whatever the answer.
     """
     totals = []
     try:
@@ -38,9 +41,9 @@ def tried_totals(outer: Reward, inner: Sequence[Reward], join: Join, right: bool
             points = POINTS if POINTS ** len(inner) <= MOST else 2
             choices = [_choices(reward, right, length, points) for reward in inner]
             totals += [join(list(picked), blank).total for picked in itertools.product(*choices)]
-    except (WorkbenchError, ArithmeticError):
+    except WorkbenchError:
         totals = []
-    known = [total for total in totals if not math.isnan(total)]
+    known = [math.copysign(math.inf, t) if abs(t) > HUGE / 1000 else t for t in totals if not math.isnan(t)]
     return (min(known), max(known)) if known else ranged_totals(outer, steps)
 
 
@@ -55,14 +58,13 @@ def ranged_totals(reward: Reward, steps: int) -> tuple[float, float]:
 
 def _choices(reward: Reward, right: bool, length: int, points: int) -> list[Scores]:
     low, high = reward.totals(right, length)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ArithmeticError("unbounded")
+    low, high = max(low, -HUGE), min(high, HUGE)
     totals = [low] if low == high else np.linspace(low, high, points).tolist()
     if reward.level.single:
         return [Scores.trajectory(total, level=reward.level) for total in totals]
     spread = [Scores.steps([total / length] * length) for total in totals]
-    lowest, highest = reward.totals(right, 1)  # a total that comes from one step
-    return spread + [Scores.steps([one] + [0.0] * (length - 1)) for one in (lowest, highest)]
+    alone = [min(max(total, -HUGE), HUGE) for total in reward.totals(right, 1)]  # totals that come from one step
+    return spread + [Scores.steps([total] + [0.0] * (length - 1)) for total in alone]
 
 
 def _blank(length: int) -> Trajectory:

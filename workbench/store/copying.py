@@ -34,8 +34,9 @@ OF_RUNS = {
     "select task_key where {runs})",
     "rewards": "reward in (select reward from scorings where {runs})",
     "lab": "true",
+    "vectors": "false",
 }
-"""Which rows of a table without a column `run` belong to some runs."""
+"""Which rows of a table without a column `run` belong to some runs. Vectors can be made again."""
 
 ESCAPED = (
     "a text that begins with U+FDD0 held a NUL or half a character, which a database cannot store; what follows is "

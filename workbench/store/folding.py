@@ -13,7 +13,7 @@ from workbench.plain import unescape
 from workbench.store import lake, queries
 from workbench.store.rows import Rows, arrow, now
 
-ONCE = {"tasks": "task_key", "rewards": "reward"}
+ONCE = {"tasks": "task_key", "rewards": "reward", "vectors": "key"}
 """Tables that hold each key once, with the key's column."""
 
 Recorded = dict[tuple[str, str], tuple[int, str]]

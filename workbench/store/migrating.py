@@ -21,7 +21,7 @@ from workbench.store import catalog, lake
 from workbench.store.places import place_of
 from workbench.store.rows import now
 from workbench.store.schema import VERSION
-from workbench.store.views import VIEWS
+from workbench.store.views import VIEWS, table_settings
 
 Step = Callable[[lake.Connection], None]
 
@@ -30,7 +30,7 @@ STEPS: dict[int, Step] = {}
 
 
 def step(version: int) -> Callable[[Step], Step]:
-    """Register the step from `version` to the next. It runs inside a transaction and may run again from the start."""
+    """Register the step from `version` to the next. It runs inside a transaction and may run again once it is done."""
 
     def register(made: Step) -> Step:
         STEPS[version] = made
@@ -44,6 +44,12 @@ def _two(connection: lake.Connection) -> None:
     """Version 2: how far journals are folded. And the shape of a score (scorings.shapes) has a sixth element, the
     score's own name: rows of version 1 may have five, and keep them; `scoring._build` reads both."""
     connection.execute("create table if not exists journals (journal VARCHAR, position BIGINT, recorded TIMESTAMP)")
+
+
+@step(2)
+def _three(connection: lake.Connection) -> None:
+    """Version 3: vectors of texts that encoders made."""
+    connection.execute("create table if not exists vectors (key VARCHAR, vector FLOAT[], recorded TIMESTAMP)")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ def _take_steps(lab: Path, before: int) -> None:
         for version in range(before, VERSION):
             with lake.transaction(connection):
                 STEPS[version](connection)
+            if version + 1 == VERSION:
+                for setting in table_settings():  # they need the tables committed, and may be made again
+                    connection.execute(setting)
+            with lake.transaction(connection):
                 if version + 1 == VERSION:
                     for view in VIEWS:
                         connection.execute(f"create or replace view {view.name} as {view.sql}")

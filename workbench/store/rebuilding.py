@@ -41,6 +41,7 @@ KEYS = {
     "labels": ("label",),
     "plans": ("run", "update", "recorded"),
     "reports": ("run", "update", "recorded"),
+    "vectors": ("key",),
 }
 """What tells the rows of a table apart. Tables without a key are not rebuilt: they tell of the lab's own files."""
 

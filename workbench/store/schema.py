@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 """Goes up when a table changes shape; migrating.py says how a lab of the version before becomes one of this."""
 
 
@@ -317,6 +317,16 @@ TABLES = (
             "report VARCHAR JSON: names and numbers; ask with report->>'loss'",
             _ROW,
         ),
+    ),
+    Relation(
+        "vectors",
+        "Vectors that encoders made of texts, once for each encoder and text.",
+        columns(
+            "key VARCHAR hash of the encoder's settings, a dash, hash of the text",
+            "vector FLOAT[] as the encoder gave it",
+            _ROW,
+        ),
+        inline_rows=0,
     ),
     Relation(
         "journals",

@@ -22,6 +22,7 @@ from workbench.store.asking import Asking
 from workbench.store.reading import Reader
 from workbench.store.rows import Rows, arrow, now, time_id, tree_rows
 from workbench.store.scoring import score_rows
+from workbench.store.vectors import StoreVectors
 from workbench.store.visitors import Visitors
 from workbench.store.writer import Writer
 from workbench.trajectory import Tree
@@ -45,6 +46,7 @@ class Store(Asking):
         super().__init__(path, Reader(connection, deadline_s=lock_timeout_s, before=self._writer.settle))
         self._lock_timeout_s = lock_timeout_s
         self.visitors = Visitors(path, before=self._writer.settle)  # answers SQL of people who are not trusted
+        self.vectors = StoreVectors(self._reader, self._writer)  # what encoders made, for ``score(..., vectors=)``
         self._writer.adopt()
         weakref.finalize(self, self._writer.close_at_exit)
 

@@ -155,11 +155,18 @@ def statements() -> tuple[list[str], list[str]]:
         if table.sorted_by:
             settings.append(f"alter table {table.name} set sorted by ({table.sorted_by})")
         settings += _first_figures(table)
+    return create + views, settings + table_settings()
+
+
+def table_settings() -> list[str]:
+    """SQL that sets how each table is written; the tables are there."""
+    settings = []
+    for table in TABLES:
         target = f"table_name => '{table.name}'"
         settings.append(f"call lake.set_option('data_inlining_row_limit', {table.inline_rows}, {target})")
         if table.row_group:
             settings.append(f"call lake.set_option('parquet_row_group_size', {table.row_group}, {target})")
-    return create + views, settings
+    return settings
 
 
 def _first_figures(table: Relation) -> list[str]:

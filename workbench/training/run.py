@@ -157,7 +157,7 @@ class Run(Driven):
         clock = [time.perf_counter()]
         trees = self._draw(plan, number)
         clock.append(time.perf_counter())
-        scores = score(trees, plan.reward)
+        scores = score(trees, plan.reward, vectors=getattr(self.recorder, "vectors", None))
         batch = flat_batch(trees, scores)
         advantages = plan.credit(self.weights.looked_at(plan, trees, plan.end_rule(batch)))
         clock.append(time.perf_counter())
