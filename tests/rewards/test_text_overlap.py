@@ -117,7 +117,7 @@ def paid(*values: float | None) -> tuple[Group, dict[str, Scores]]:
     return group, by_id
 
 
-def rescaled(*values: float | None, **settings: object) -> list[float]:
+def in_group(*values: float | None, **settings: object) -> list[float]:
     group, by_id = paid(*values)
     reward = GroupRescale(reward_of(lambda t: by_id[t.id]), **settings)
     return [scores.value for scores in reward(group)]
@@ -133,24 +133,24 @@ def test_bleu_and_a_reward_model_by_hand():
 
 
 def test_the_kinds_by_hand():
-    assert rescaled(1, 4, 2, 2, kind="max") == [0.25, 1.0, 0.5, 0.5]
-    assert rescaled(1, 4, 2, 2, kind="rank") == pytest.approx([0.0, 1.0, 0.5, 0.5])
-    assert rescaled(1, 4, 2, 2, kind="min_max") == pytest.approx([0.0, 1.0, 1 / 3, 1 / 3])
+    assert in_group(1, 4, 2, 2, kind="max") == [0.25, 1.0, 0.5, 0.5]
+    assert in_group(1, 4, 2, 2, kind="rank") == pytest.approx([0.0, 1.0, 0.5, 0.5])
+    assert in_group(1, 4, 2, 2, kind="min_max") == pytest.approx([0.0, 1.0, 1 / 3, 1 / 3])
 
 
 @pytest.mark.parametrize(("kind", "value"), [("z", 0.0), ("max", 1.0), ("rank", 0.5), ("min_max", 0.5)])
 def test_a_group_whose_values_are_all_equal_is_defined(kind, value):
-    assert rescaled(0.1, 0.1, 0.1, kind=kind) == [value] * 3
-    assert rescaled(0.1, kind=kind) == [value]
+    assert in_group(0.1, 0.1, 0.1, kind=kind) == [value] * 3
+    assert in_group(0.1, kind=kind) == [value]
 
 
 def test_nothing_above_zero_has_no_share_of_the_largest():
-    assert rescaled(0, 0, kind="max") == [0.0, 0.0]
-    assert rescaled(-1, 0, kind="max") == [0.0, 0.0]
+    assert in_group(0, 0, kind="max") == [0.0, 0.0]
+    assert in_group(-1, 0, kind="max") == [0.0, 0.0]
 
 
 def test_what_could_not_be_scored_stays_so_and_joins_no_mean():
-    values = rescaled(1, None, 3, kind="z", eps=0.0)
+    values = in_group(1, None, 3, kind="z", eps=0.0)
     assert np.isnan(values[1])
     assert [values[0], values[2]] == pytest.approx([-(0.5**0.5), 0.5**0.5])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_model import tiny_engine, tiny_tokenizer
-from tests.training.worlds import TASKS, Quiet
+from tests.training.worlds import TASKS, Quiet, guesser
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import TagTemplate
@@ -61,3 +61,11 @@ def test_every_row_comes_once_a_pass(traces):
 def test_nothing_to_learn_from_says_so():
     with pytest.raises(SettingError, match="no trajectory holds a token of its own"):
         sft(LanguagePolicy(tiny_engine(), SHORT), [], updates=1)
+
+
+def test_a_table_learns_from_trajectories_that_begin_with_its_token():
+    policy = guesser()
+    (tree,) = rollout(policy, TASKS[:1], Quiet(), group_size=16, progress=False)
+    shown = [one for one in tree if one.answer == "yes" and len(one.steps) == 1]
+    losses = sft(policy, shown, updates=30, optimiser=Optimiser(0.3), progress=False)
+    assert losses[0] > 1.0 > 0.1 > losses[-1]

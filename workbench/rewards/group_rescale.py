@@ -72,7 +72,7 @@ class GroupRescale(Wrapper):
         scored_G = np.array([scores.status_S[0] == Status.SCORED for scores in given])
         made_G = np.full(len(given), np.nan)
         if scored_G.any():
-            made_G[scored_G] = self._scaled(values_G[scored_G])
+            made_G[scored_G] = rescaled(values_G[scored_G], self.kind, ddof=self.ddof, eps=self.eps)
         rows = zip(given, made_G, strict=True)
         return [Scores(np.array([value]), one.status_S, self._why(one), self.level) for one, value in rows]
 
@@ -81,18 +81,19 @@ class GroupRescale(Wrapper):
             return scores.why_S
         return (f"{self.kind} of {scores.values_S[0]:.4g} in its group; {scores.why_S[0]}",)
 
-    def _scaled(self, values_G: np.ndarray) -> np.ndarray:
-        lowest, highest = values_G.min(), values_G.max()
-        equal = lowest == highest
-        if self.kind == "max":
-            return values_G / highest if highest > 0 else np.zeros_like(values_G)
-        if self.kind == "z":
-            if equal or len(values_G) <= self.ddof:
-                return np.zeros_like(values_G)
-            return (values_G - values_G.mean()) / (values_G.std(ddof=self.ddof) + self.eps)
-        if equal:
-            return np.full_like(values_G, 0.5)
-        if self.kind == "min_max":
-            return (values_G - lowest) / (highest - lowest)
-        lower_GG = np.sign(values_G[:, None] - values_G[None, :])
-        return (lower_GG.sum(axis=1) / (len(values_G) - 1) + 1) / 2
+
+def rescaled(values_G: np.ndarray, kind: Kind = "z", *, ddof: int = 1, eps: float = 1e-6) -> np.ndarray:
+    """The values, all of them scored, on a scale of their own: see `GroupRescale`."""
+    lowest, highest = values_G.min(), values_G.max()
+    if kind == "max":
+        return values_G / highest if highest > 0 else np.zeros_like(values_G)
+    if kind == "z":
+        if lowest == highest or len(values_G) <= ddof:
+            return np.zeros_like(values_G)
+        return (values_G - values_G.mean()) / (values_G.std(ddof=ddof) + eps)
+    if lowest == highest:
+        return np.full_like(values_G, 0.5)
+    if kind == "min_max":
+        return (values_G - lowest) / (highest - lowest)
+    lower_GG = np.sign(values_G[:, None] - values_G[None, :])
+    return (lower_GG.sum(axis=1) / (len(values_G) - 1) + 1) / 2

@@ -74,7 +74,8 @@ def sft_rows(trajectory: Trajectory, context_weight: float = 0.0) -> list[Row]:
     for number, segment in enumerate(trajectory.segments()):
         own_T = segment.tokens.origins_T == Origin.SAMPLED
         weights_T = np.where(own_T, 1.0, context_weight).astype(np.float32)
-        weights_T[0] = 0.0  # nothing stands before it to say it from
+        if not own_T[0]:
+            weights_T[0] = 0.0  # nothing stands before it to say it from; a table says its first token from features
         nowhere_T, zeros_T = np.full(len(own_T), -1), np.zeros(len(own_T), np.float32)
         rows.append(
             Row(trajectory, number, segment.tokens, segment.step_T, weights_T > 0, nowhere_T, zeros_T, weights_T)
