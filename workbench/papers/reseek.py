@@ -95,7 +95,7 @@ def _run(reward: Reward, seed: int) -> tuple[np.ndarray, list[Trajectory]]:
     )
     curve, last = [], []
     for _ in run:
-        assert run.latest is not None  # an update is done
+        assert run.latest is not None
         last = [one for tree in run.latest.trees for one in tree]
         curve.append(np.mean([OUTCOME(one).value for one in last]))
     return np.array(curve), last
