@@ -32,6 +32,7 @@ _NAMES = {
     "workbench.retrieval.word_llama": "WordLlama",
     "workbench.rewards.lengths": "ReachLength",
     "workbench.rewards.overlap": "SetJaccard",
+    "workbench.rewards.search_feedback": "Coverage ExpansionRules FoundRelevance MarginalGain with_found",
     "workbench.rewards.text_overlap": "TextOverlap",
     "workbench.rewards.group_rescale": "GroupRescale",
     "workbench.rewards.tool_calls": "ToolCallMatch",

@@ -25,6 +25,7 @@ from workbench.rewards.reduce import Clip, OnLastStep, ReduceSteps
 from workbench.rewards.residual import Residual
 from workbench.rewards.reward import FunctionReward, Named, Reward, reward_of
 from workbench.rewards.score import score
+from workbench.rewards.search_feedback import Coverage, ExpansionRules, FoundRelevance, MarginalGain
 from workbench.rewards.similarity import Similarity
 from workbench.rewards.text_overlap import TextOverlap
 from workbench.rewards.tool_calls import ToolCallMatch
@@ -33,17 +34,21 @@ __all__ = [
     "CallCount",
     "Clip",
     "CosineTo",
+    "Coverage",
     "CoverageGain",
     "Decomposition",
     "EndCase",
     "EndRule",
     "ExactMatch",
+    "ExpansionRules",
     "FormatLayer",
     "FormatTable",
     "FunctionReward",
+    "FoundRelevance",
     "Gate",
     "GroupRescale",
     "HitRelevance",
+    "MarginalGain",
     "Named",
     "OnLastStep",
     "OverLong",
