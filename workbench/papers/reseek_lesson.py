@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from workbench.agents.language_policy import LanguagePolicy
 
 TEMPLATE = JudgeTemplate(instruction="Question: {question}\n", invalid_notice="\nInvalid. Judge, search or answer.\n")
-JUDGED = SelfAssessment(CoverageGain(), threshold=0.0)
-"""A result is of use where it brings a gold page that no search before brought: the reference of several hops."""
+JUDGED = SelfAssessment(CoverageGain(mode="single"), threshold=0.0)
+"""A result is of use where it brings a gold page: of several hops, any one's."""
 OUTCOME, REWARD = ExactMatch(), ExactMatch() + JUDGED
 GOES_WRONG, MISJUDGES = 0.4, 0.15  # shares of the queries, and of the demonstrator's judgements
+TWINS = 7000  # first seed of the twins that it is taught on too
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,17 @@ def taught(seed: int, updates: int) -> tuple[LanguagePolicy, Any]:
     world = demo()
     policy: Any = tiny_policy(world.policy.engine, TEMPLATE)  # type: ignore[arg-type]
     shows = ScriptedPolicy(demonstration, policy.engine.tokenizer, TEMPLATE, name="judge")
-    shown = rollout(
-        shows, world.tasks, unreliable(world.world), sampler=GroupSampler(1, 512), seed=seed, progress=False
-    )
-    traces = [tree.trajectories[0] for tree in shown if tree.trajectories[0].end is End.ANSWERED]
+    traces: list[Trajectory] = []
+    for one in (world, *(world.twin(TWINS + n) for n in range(3))):  # new names, so that it goes on copying
+        drawn = GroupSampler(1, 512)
+        trees = rollout(shows, one.tasks, unreliable(one.world), sampler=drawn, seed=seed, progress=False)
+        traces += [tree.trajectories[0] for tree in trees if tree.trajectories[0].end is End.ANSWERED]
     sft(
         policy,
         traces,
         updates=updates,
         tokens_per_update=4000,
-        optimiser=Optimiser(1e-3, warmup=10),
+        optimiser=Optimiser(4e-4, warmup=10),
         seed=seed,
         progress=False,
     )
