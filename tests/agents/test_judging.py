@@ -22,14 +22,14 @@ from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.scripted import ScriptedPolicy
 from workbench.agents.templates import Parsed, TagTemplate
 from workbench.errors import SettingError
-from workbench.protocols import Limits, Outcome
+from workbench.protocols import Limits, Outcome, Prefix
 from workbench.rewards import reward_of
 from workbench.sampling.rollout import rollout
 from workbench.spec import dumps, loads, part
 from workbench.training.method import GRPO
 from workbench.training.rows import training_rows
 from workbench.training.train import train
-from workbench.trajectory import Call, End, Hit, Origin, Task
+from workbench.trajectory import Call, Context, End, Hit, Origin, Task
 
 TASK = Task("t1", "Where?", golds=("Oslo",))
 TAGS = JudgeTemplate(instruction="{question}\n", invalid_notice=" Again! ")
@@ -174,6 +174,21 @@ def test_what_stands_between_the_result_and_its_rejection_stays():
     lenient = replace(TAGS, violation="notice")
     played = play(SEARCH, ANSWER, NO, OTHER, YES, ANSWER, template=lenient, contexts=HideRejected())
     assert played.steps[3].context.text == "Where?\n" + SEARCH + ANSWER + " Again! " + NO
+
+
+def test_a_rejection_that_does_not_count_hides_nothing():
+    played = play(SEARCH, YES, NO, OTHER, YES, ANSWER, contexts=HideRejected())
+    assert not played.steps[2].valid
+    assert [step.context is not None for step in played.steps] == [True, *[False] * 5]
+
+
+def test_a_result_is_taken_out_once():
+    searched, rejected = play(SEARCH, NO, OTHER, YES, ANSWER, contexts=HideRejected()).steps[:2]
+    context = Context(f"Where?\n{SEARCH}{searched.observation}{NO}")
+    hidden = HideRejected()(Prefix("t", TASK, (searched, rejected), "", context))
+    again = replace(rejected, context=hidden)
+    assert hidden.text == f"Where?\n{SEARCH}{NO}"
+    assert HideRejected()(Prefix("t", TASK, (searched, rejected, again), "", Context(hidden.text + NO))) is None
 
 
 @part

@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import a_step, a_task, a_trajectory
 from workbench.errors import LevelError, MissingGold
-from workbench.rewards import ExactMatch, HitRelevance, SelfAssessment, TaskNumber, WeightedSum
+from workbench.rewards import ExactMatch, HitRelevance, OnLastStep, SelfAssessment, TaskNumber, WeightedSum
 from workbench.scores import Status
 from workbench.trajectory import Call, Hit, Span
 
@@ -129,6 +129,13 @@ def test_no_golds_are_refused():
 def test_the_reference_must_score_steps_or_the_trajectory():
     with pytest.raises(LevelError, match="steps or a trajectory"):
         SelfAssessment(ExactMatch() + HitRelevance())
+
+
+def test_only_a_number_for_the_trajectory_goes_on_its_last_step():
+    scores = OnLastStep(ExactMatch())(judged(["gold"], "Yes", answer="Paris"))
+    np.testing.assert_array_equal(scores.values_S, [NAN, NAN, 1.0])
+    with pytest.raises(LevelError, match="level trajectory"):
+        OnLastStep(HitRelevance())
 
 
 def test_the_assessments_themselves_can_be_had():

@@ -54,6 +54,13 @@ def test_a_query_that_was_refused_was_not_asked():
     assert CallCount()(rows).value == 1.0
 
 
+def test_a_query_refused_beside_one_that_was_asked_was_not_asked():
+    rows = a_trajectory(["x"], ["x"], queries=["one", "two"])
+    calls = (Call("search", {"query": "one"}), Call("search", {"query": "two"}, valid=False))
+    rows = replace(rows, steps=(replace(rows.steps[0], calls=calls), rows.steps[1]))
+    np.testing.assert_array_equal(RepeatedQueries()(rows).values_S, [0, 0])
+
+
 def test_failed_calls_count_as_calls():
     rows = a_trajectory(["x"], ["y"], answer="a")
     failed = replace(rows.steps[0], calls=(Call("search", {"query": "q"}, error="time-out"),))

@@ -41,6 +41,12 @@ def test_a_task_that_nothing_scored_has_no_rate():
     assert np.isnan(rates["t0"])
 
 
+def test_rollouts_that_nothing_scored_do_not_count():
+    pays = iter([1.0, None, 0.0, None, 1.0])
+    rates = pass_rate(sure("no"), TASKS[:1], Quiet(), 5, reward=reward_of(lambda t: next(pays)))
+    assert rates == {"t0": pytest.approx(2 / 3)}
+
+
 def test_what_was_measured_is_not_sampled_again_until_the_weights_change():
     policy, cache, played = guesser(), {}, []
     reward = reward_of(lambda t: played.append(t.task.id) or float(t.answer == "yes"))

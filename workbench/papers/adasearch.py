@@ -165,7 +165,7 @@ PAPER = Paper(
     proof=proof,
     verdict="direction only",
     differs=(
-        "stage 2 holds deciding rollouts alone: in the toy a role has weights of its own, so that solving is not forgotten",
+        "stage 2 holds deciding rollouts alone: here a role has weights of its own, and solving is not forgotten",
         "the label is measured once, between the stages; pass_rate measures again when the weights have changed",
     ),
 )

@@ -24,6 +24,7 @@ import numpy as np
 
 from workbench.evaluation import decision_report
 from workbench.papers.paper import Check, Paper, Proof
+from workbench.papers.reseek_lesson import on_world
 from workbench.papers.reseek_world import TASK, Chase, judging_table
 from workbench.protocols import Reward
 from workbench.rewards import ExactMatch, OnLastStep, ReduceSteps, SelfAssessment
@@ -94,6 +95,7 @@ def _run(reward: Reward, seed: int) -> tuple[np.ndarray, list[Trajectory]]:
     )
     curve, last = [], []
     for _ in run:
+        assert run.latest is not None
         last = [one for tree in run.latest.trees for one in tree]
         curve.append(np.mean([OUTCOME(one).value for one in last]))
     return np.array(curve), last
@@ -117,5 +119,6 @@ PAPER = Paper(
     rewards={"ReSeek": REWARD, "ReSeek, gamma 0.9": discounted(0.9), "outcome only": OUTCOME},
     proof=proof,
     verdict="reproduced",
+    on_world=on_world,
     differs=("the reranker is a rule: a gold that stands in the page is 1, else the share of its words",),
 )

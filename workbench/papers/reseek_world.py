@@ -1,4 +1,4 @@
-"""ReSeek's toy, a chase over several hops with a visible hint; and its lesson on the embedded world."""
+"""ReSeek's toy: a chase over several hops, with a hint at every result."""
 
 from __future__ import annotations
 
