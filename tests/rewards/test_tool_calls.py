@@ -100,6 +100,10 @@ def test_calls_without_arguments_have_equal_keys():
     assert ToolCallMatch()(called([{"name": "list"}], Call("list", {"k": 1}))).value == pytest.approx(0.0)
 
 
+def test_a_call_of_another_tool_with_the_same_arguments_is_no_match():
+    assert ToolCallMatch()(called(TWO[:1], Call("open", {"query": "a"}))).value == -3.0
+
+
 def test_the_parts_say_which_level_failed():
     scores = ToolCallMatch()(called(MONET, search(query="Monet birth")))
     # shares of the scale 3: names 1/4, keys 1/4, values 2/4; got 1 of 1, 1/2 of 1, 0 of 2
