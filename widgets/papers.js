@@ -52,7 +52,7 @@ function render({ model, el }) {
   const chart = lineChart({ label: "Curves of the proof", xName: "update", height: 220 });
   const chip = (verdict) => h("span", { class: `wb-chip ${VERDICTS[verdict] ?? "wb-zero"}` }, verdict);
   const proof_part = h("section", { "aria-label": "Proof" });
-  const tried = h("div", { class: "wb-figures", role: "status" });
+  const tried = h("div", { class: "wb-figures", tabindex: "0", role: "region", "aria-live": "polite", "aria-label": "What the reward paid" });
   const seed = h("input", { type: "number", min: 0, step: 1, value: 0, "aria-label": "seed", style: { width: "6em" } });
   const go = button("Run the proof", () => prove(), { title: "P" });
   const run = h("select", { "aria-label": "run" });
@@ -120,7 +120,7 @@ function render({ model, el }) {
     const rows = Object.entries(one.arms).map(([arm, found]) => h("tr", {}, h("th", { scope: "row" }, arm), names.map((name) => h("td", { class: "wb-number" }, found[name] === undefined || found[name] === null ? "" : num(found[name], 3)))));
     const checks = one.checks.map((check) => h("li", {}, h("span", { class: check.holds ? "wb-holds" : "wb-fails" }, check.holds ? "✓ holds" : "✗ fails"), h("span", {}, check.says)));
     return [
-      h("div", { class: "wb-figures" }, h("table", {}, h("thead", {}, h("tr", {}, h("th"), names.map((name) => h("th", { class: "wb-number", scope: "col" }, name)))), h("tbody", {}, rows))),
+      h("div", { class: "wb-figures", tabindex: "0", role: "region", "aria-label": "Figures of the proof" }, h("table", {}, h("thead", {}, h("tr", {}, h("th"), names.map((name) => h("th", { class: "wb-number", scope: "col" }, name)))), h("tbody", {}, rows))),
       h("ul", { class: "wb-checks" }, checks),
       one.direction_only ? h("p", { class: "wb-dim" }, `Direction only: ${one.direction_only}`) : null,
       one.reported.length ? h("div", {}, h("h4", {}, "Seen, not claimed"), h("ul", {}, one.reported.map((says) => h("li", {}, says)))) : null,

@@ -98,9 +98,7 @@ def test_a_training_on_ray_sends_the_new_weights_and_goes_as_it_goes_here(worker
     def weights(sampler: Any) -> np.ndarray:
         policy = guesser()
         method = replace(DrGRPO(), sampler=sampler)
-        train(policy, TASKS, Quiet(), right, method=method, updates=3, tasks_per_update=4, seed=1).finish(
-            progress=False
-        )
+        train(policy, TASKS, Quiet(), right, method=method, updates=3, tasks_per_update=4, seed=1).finish(show=False)
         return policy.table.detach().numpy()[: len(policy.row_of)]
 
     here, there = weights(ALONE), weights(OnRay(ALONE, tasks_per_job=2))
