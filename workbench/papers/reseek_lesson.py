@@ -97,20 +97,15 @@ def taught(seed: int, updates: int) -> tuple[LanguagePolicy, Any]:
         drawn = GroupSampler(1, 512)
         trees = rollout(shows, one.tasks, unreliable(one.world), sampler=drawn, seed=seed, progress=False)
         traces += [tree.trajectories[0] for tree in trees if tree.trajectories[0].end is End.ANSWERED]
-    sft(
-        policy,
-        traces,
-        updates=updates,
-        tokens_per_update=4000,
-        optimiser=Optimiser(4e-4, warmup=10),
-        seed=seed,
-        progress=False,
-    )
+    short = [one for one in traces if one.task.hops == 1]  # first what is short: more judgements a token
+    settings: dict[str, Any] = {"tokens_per_update": 4000, "optimiser": Optimiser(4e-4, warmup=10), "seed": seed}
+    sft(policy, short, updates=updates // 2, final_lr=1.0, progress=False, **settings)
+    sft(policy, traces, updates=updates - updates // 2, progress=False, **settings)
     return policy, world
 
 
 def on_world(
-    seed: int, *, lesson: int = 250, updates: int = 24, tasks: int = 200, hide: bool = True, progress: bool = True
+    seed: int, *, lesson: int = 600, updates: int = 24, tasks: int = 200, hide: bool = True, progress: bool = True
 ) -> Proof:
     """Exact match, judging and searching on held-out tasks after GRPO by the outcome alone, with the judge reward, and
     (`hide`) with it and rejected results hidden.
@@ -118,7 +113,7 @@ def on_world(
     Args:
         lesson: updates of teaching, from demonstrations that judge one result in seven wrongly.
         updates: of training, 64 rollouts each.
-        tasks: held out, to measure on.
+        tasks: held out, to measure on, greedily.
     """
     policy, world = taught(seed, lesson)
     environment, held_out = unreliable(world.world), world.test_tasks[:tasks]
@@ -163,7 +158,7 @@ def _learning(
 def _measured(policy: Any, tasks: Sequence[Task], environment: ToolEnvironment, seed: int) -> dict[str, float]:
     from workbench.sampling.rollout import rollout
 
-    trees = rollout(policy, tasks, environment, group_size=1, seed=1000 + seed, progress=False)
+    trees = rollout(policy.at(0.0), tasks, environment, group_size=1, seed=1000 + seed, progress=False)
     played = [trajectory for tree in trees for trajectory in tree]
     rows = [one for trajectory in played for one in JUDGED.assessments(trajectory)]
     judged = decision_report([one.said for one in rows], [one.truth for one in rows]).loc["all"]
