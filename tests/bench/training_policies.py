@@ -8,6 +8,7 @@ import torch
 
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.model_files import get_model
+from workbench.agents.policy_files import SETTINGS
 from workbench.agents.transformers_engine import TransformersEngine
 from workbench.embedded import demo
 from workbench.environments.expert import Demonstrator
@@ -21,7 +22,7 @@ WEIGHTS = Path("models/smollm2")
 def prepared(model: str, folder: Path) -> Path:
     """The folder of a saved policy, made where it is not there yet."""
     made = folder / model
-    if not (made / "policy.json").exists():
+    if not (made / SETTINGS).exists():
         policy = demo().policy if model == "tiny" else taught_smollm2()
         policy.save(made)
     return made
