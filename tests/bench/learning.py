@@ -1,10 +1,12 @@
 """Does training learn, and from the reward alone? Three seeds of the demo's run beside two controls.
 
-    python tests/bench/learning.py [--seeds 3] [--updates 40] [--tasks 400] [--only real]
+    python tests/bench/learning.py [--seeds 3] [--updates 40] [--tasks 400] [--only real] [--method PPO]
 
 * real: exact match
 * shuffled: exact match handed out to the wrong rollouts of the same update, so it is paid as often but tells nothing
 * format: paid for a well-formed answer, right or wrong
+
+A method other than the demo's own is given its groups of eight, so that all see the same rollouts an update.
 
 Prints gains of exact match on held-out tasks, greedy and sampled, with 95 % intervals over tasks x seeds.
 """
@@ -26,6 +28,7 @@ from workbench.rewards import ExactMatch, Reward
 from workbench.sampling.evaluate import Evaluation
 from workbench.scores import Level, Scores
 from workbench.spec import part
+from workbench.training.method import METHODS
 from workbench.trajectory import End, Group, Trajectory
 
 
@@ -82,7 +85,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--tasks", type=int, default=400, help="held-out tasks")
     parser.add_argument("--only", choices=sorted(REWARDS), help="one condition")
+    parser.add_argument("--method", choices=list(METHODS), help="default: the demo's own")
     asked = parser.parse_args()
+    settings = {"method": METHODS[asked.method](group_size=8)} if asked.method else {}
     heads = f"{'before':>8}{'after':>8}{'gain, all hops':>27}{'gain, 2-3 hops':>27}"
     print(f"{'reward':<10}{'decoding':<10}{'seeds':<7}{heads}", flush=True)
     for name in [asked.only] if asked.only else list(REWARDS):
@@ -91,7 +96,7 @@ def main() -> None:
         for seed in range(asked.seeds):
             world = demo()
             before.append(measure(world, "before", seed=seed, tasks=asked.tasks, progress=False))
-            train_demo(world, REWARDS[name], updates=asked.updates, seed=seed).finish(show=False)
+            train_demo(world, REWARDS[name], updates=asked.updates, seed=seed, **settings).finish(show=False)
             after.append(measure(world, "after", seed=seed, tasks=asked.tasks, progress=False))
             for kind in ("greedy", "sampled"):
                 print(line(name, kind, before, after), flush=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from tests.builders import a_step, a_task, a_trajectory
 from workbench.evaluation import retrieval_metrics
-from workbench.fusion import rank_fusion
+from workbench.fusion import FUSIONS, rank_fusion
 from workbench.rewards import Gate, RankedGold, WellFormed
 from workbench.rewards.ranked import gold_ranks, rank_value
 from workbench.trajectory import Call, End, Hit, Trajectory
@@ -85,6 +86,21 @@ def test_subsets_are_those_of_the_first_queries():
     assert paid(replace(capped, most_queries=3), late) == 2.0
     many = asking(*[{f"n{n}": 1.0} for n in range(40)], {"g": 0.5}, gold=("g",))
     assert 0 < paid(capped, many) < 2.0  # 2 ** 41 subsets were not tried
+
+
+@pytest.mark.parametrize("fuse", FUSIONS)
+def test_no_subset_that_is_left_out_would_be_better(fuse):
+    rng = np.random.default_rng(0)
+    gold = ("p0", "p1")
+    for _ in range(60):
+        lists = [{f"p{n}": float(rng.integers(3)) for n in rng.permutation(9)[:4]} for _ in range(4)]
+        trajectory = asking(*lists, gold=gold)
+        every = [some for size in range(1, 5) for some in combinations(trajectory.steps[0].calls, size)]
+        plain = RankedGold(value="rank", fuse=fuse, eta=0.6)
+        best = max(
+            paid(plain, replace(trajectory, steps=(replace(trajectory.steps[0], calls=some),))) for some in every
+        )
+        assert paid(replace(plain, over="best_subset"), trajectory) == pytest.approx(best)
 
 
 def test_a_page_counts_once_at_its_best_rank():

@@ -183,5 +183,7 @@ PAPER = Paper(
         "Pay for each line, by what it adds, is an extension of ours.",
         "Expansions are plain queries: there are no clauses such as colour:red, and nothing is precomputed for "
         "frequent queries.",
+        "The proof trains for 120 updates at a rate of 0.08, chosen after looking at results: 80 at 0.12 failed two "
+        "checks on one of three seeds.",
     ),
 )

@@ -20,6 +20,7 @@ from workbench.encoding import Remembered
 from workbench.environments import HopWorld, SearchTool, ToolEnvironment
 from workbench.evaluation import Correlation, rank_correlation
 from workbench.papers.paper import Check, Paper, Proof
+from workbench.papers.subsearch_lesson import on_world
 from workbench.papers.subsearch_world import searcher
 from workbench.protocols import Encoder, Limits
 from workbench.retrieval import HashedNgrams, SearchIndex, TfIdf
@@ -180,4 +181,5 @@ R = EM + beta * intrinsic * (1 - EM), beta falling from 0.2 to 0.02""",
         "A decomposition is held in [0, 1] (the released code lets it go below 0: Decomposition(bounds='none')).",
         "The adaptive gate moves once an update; the released code once a rollout (AdaptiveGate(per='rollout')).",
     ),
+    on_world=on_world,
 )

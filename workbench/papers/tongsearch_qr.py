@@ -19,6 +19,7 @@ from workbench.agents.tabular import TabularPolicy
 from workbench.environments import CatalogueWorld, ToolEnvironment
 from workbench.evaluation import Correlation, rank_correlation, retrieval_metrics
 from workbench.papers.paper import Check, Paper, Proof
+from workbench.papers.tongsearch_qr_lesson import on_world
 from workbench.papers.tongsearch_qr_world import expander, knowing_expander
 from workbench.protocols import Encoder, Limits, Ranker
 from workbench.retrieval import HashedNgrams, SearchIndex, TfIdf
@@ -181,4 +182,5 @@ PAPER = Paper(
         "The proof trains without the KL term (published: 0.008).",
         "The positive texts are gold pages of the task, not an answer that a large model or a person wrote.",
     ),
+    on_world=on_world,
 )

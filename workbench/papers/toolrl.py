@@ -221,5 +221,7 @@ PAPER = Paper(
         "block of its own, as chat templates write them; the released pattern wants one block, a call a line.",
         "A call without a mapping of parameters counts as a call without arguments; the released code pays it -3.",
         "The proof uses AdamW with a rate of 0.15 and six prompts; the paper trains language models on 4,000.",
+        "The arms that are paid for length go on from one trained table, not from the start: chosen after looking at "
+        "results.",
     ),
 )

@@ -91,11 +91,17 @@ class RankedGold(Reward):
         return scores
 
     def _tried(self, lists: Lists, gold: Collection[str]) -> Iterator[list[int]]:
-        """The ranks of the gold pages for each choice of queries that is allowed, the choice of all first."""
+        """The ranks of the gold pages for each choice of queries that could be the best, the choice of all first.
+
+        A list without a gold page leaves what the gold pages are sorted by as it is, and moves others only up: no
+        choice is the better for it. Read descending in P, as the slip has it, others move down.
+        """
         yield gold_ranks(lists, gold, self.fuse, self.k)
         if self.over == "best_subset":
             tried = lists[: self.most_queries]
-            for size in range(1, len(lists)):
+            if self.fuse != "consensus_reversed":
+                tried = [hits for hits in tried if any(hit.id in gold for hit in hits)]
+            for size in range(1, min(len(tried), len(lists) - 1) + 1):
                 for some in combinations(tried, size):
                     yield gold_ranks(some, gold, self.fuse, self.k)
 
