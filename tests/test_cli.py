@@ -102,7 +102,7 @@ def test_rewards_and_methods_in_the_examples_exist():
     from workbench.training.method import METHODS
 
     read = [make_parser().parse_args(shlex.split(line)[1:]) for line in ALL_EXAMPLES]
-    rewards = {args.reward for args in read if getattr(args, "reward", None)}
+    rewards = {args.reward for args in read if getattr(args, "reward", None) and not getattr(args, "load", None)}
     assert len(rewards) >= 3 and all(read_reward(text) for text in rewards)
     assert {args.method for args in read if getattr(args, "method", None)} <= set(METHODS)
     assert all(name in COMMANDS["workbench train"].format_help() for name in METHODS)
@@ -148,7 +148,7 @@ def test_a_family_alone_prints_its_help(argv: list[str], capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("rolout", ["invalid choice: 'rolout'", "rollout", "'workbench --help'"]),
+        ("rolout", ["invalid choice: 'rolout'", "Did you mean 'rollout'?", "'workbench --help'"]),
         ("rollout --limit -3", ["--limit", "at least 1", "'-3'", "'workbench rollout --help'"]),
         ("rollout --limit many", ["--limit", "'many'"]),
         ("rollout --temperature -0.5", ["--temperature", "at least 0", "'-0.5'"]),
@@ -168,6 +168,9 @@ def test_a_family_alone_prints_its_help(argv: list[str], capsys: pytest.CaptureF
         ("rollout --policy ./nomodel", ["no model could be loaded from './nomodel'"]),
         ("rollout --template tgas", ["no template 'tgas'", "Did you mean 'tags'?"]),
         ("score r1", ["score needs a run and a reward"]),
+        ("rollout --tasks taken.txt --corpus demo", ["taken.txt is no question set"]),
+        ("score r1 'Mine()' --load mine.py", ["--load takes a Python file", "'mine.py'"]),
+        ("train --reward 'ExactMatch() +'", ["cannot read the reward", "where it ends"]),
         ("score r1 ExactMach()", ["Did you mean 'ExactMatch'?"]),
         ("score r1 ExactMatch()", ["no lab in 'lab'", "workbench rollout --lab lab"]),
         ("sql", ["sql --tables"]),

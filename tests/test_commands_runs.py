@@ -28,6 +28,7 @@ from workbench.retrieval.search_r1 import RetrieveServer
 from workbench.rewards import reward_of
 from workbench.sampling.rollout import rollout
 from workbench.scores import Level
+from workbench.spec import PARTS
 from workbench.store import open_store
 from workbench.training.plan import Optimiser
 from workbench.training.sft import sft
@@ -122,6 +123,47 @@ def test_a_rollout_is_logged_scored_and_asked(workplace: Path, policy_folder: Pa
     assert capsys.readouterr().out == "part,n\nTokenF1,8\n"
     assert typed('workbench sql "select count(distinct reward) as versions from scores_log" --csv') == 0
     assert capsys.readouterr().out == "versions\n2\n"
+
+
+OWN_REWARD = """
+from workbench.rewards.reward import Reward
+from workbench.scores import Scores
+from workbench.spec import part
+
+
+@part
+class Searched{n}(Reward):
+    "Pays for a rollout that searched."
+    value: float = 1.0
+    range = (0.0, 3.0)
+
+    def score(self, trajectory):
+        return Scores.trajectory(self.value * any(step.queries for step in trajectory.steps), "searched or not")
+"""
+
+
+@pytest.fixture
+def own_parts() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = set(PARTS)
+    yield
+    for name in set(PARTS) - before:
+        del PARTS[name]
+
+
+def test_a_reward_from_a_file_of_ones_own(
+    logged: Path, workplace: Path, policy_folder: Path, capsys: pytest.CaptureFixture[str], own_parts: None
+):
+    shutil.copytree(logged / "lab", workplace / "lab")
+    for n in (1, 2):
+        (workplace / f"mine{n}.py").write_text(OWN_REWARD.replace("{n}", str(n)))
+    assert typed('workbench score r1 "Searched1(value=2.0) + 0.5 * Searched2()" --load mine1.py mine2.py') == 0
+    assert "Searched1(value=2.0) + 0.5 * Searched2()" in capsys.readouterr().out
+    short = f"{ON_FILES} --updates 1 --group-size 2 --tasks-per-update 1 --name own"
+    assert typed(f"workbench train --policy {policy_folder} {short} --reward 'Searched1()' --load mine1.py") == 0
+    (workplace / "broken.py").write_text("import nothing_of_this_name")
+    assert typed("workbench score r1 'Searched1()' --load broken.py") == 2
+    assert "broken.py cannot be run: ModuleNotFoundError" in capsys.readouterr().err
 
 
 def test_a_report_says_what_a_reward_pays_for(logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -120,7 +120,7 @@ export function runMonitor({ model, el }) {
   function drawNote(run, asked) {
     const waits = { stopping: "Stops after the update under way.", pausing: "Pauses after the update under way." }[asked];
     const failed = run.status === "failed" && run.error;
-    const read = !run.steers && "This run is driven elsewhere: here it can be watched, and not steered.";
+    const read = !run.steers && run.status === "running" && "This run is driven elsewhere: here it can be watched, and not steered.";
     const from = run.continues && `Goes on from update ${run.continues.update} of ${run.continues.run}.`;
     const text = [failed, waits, read, from].filter(Boolean).join(" ");
     note.textContent = text;

@@ -70,7 +70,7 @@ export function stepThrough({ model, el }) {
     chooser.value = treeNumber();
     refill(question,
       h("h2", {}, task.question),
-      h("div", { class: "wb-dim" }, [`task ${task.id}`, task.kind, plural(task.hops, "hop")].filter(Boolean).join(" · "),
+      h("div", { class: "wb-dim" }, [`task ${task.id}`, /^\d+-hop$/.test(task.kind) ? "" : task.kind, plural(task.hops, "hop")].filter(Boolean).join(" · "),
         task.golds.length > 0 && [" · gold answer: ", h("span", { class: "wb-chip wb-gold" }, task.golds.join(" / "))],
         task.gold_pages.length > 0 && ` · ${plural(task.gold_pages.length, "gold page")}`));
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,8 @@ def main_job(lab: str | Path = "lab", *, updates: int = 40, seed: int = 0, tasks
         print(speed(reports, seconds))
         picture = plot(reports, before, after, Path(lab) / "plots" / f"{job}.png")
         print(f"Plot: {picture}\nEverything is logged in {lab}. Ask it:\n")
+        if shutil.which("workbench") is None:  # run through make, outside its environment
+            print(f"  source {Path(sys.prefix) / 'bin' / 'activate'}")
         by_update = (
             f"select update, avg(value) as exact_match from scores where run = '{run.name}' group by all order by 1"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,16 +28,16 @@ def pairs(world):
     return subsearch_lesson.Pairs(world.world, 0)
 
 
-def shown(lesson, tasks, environment, *, group=1):
-    script = ScriptedPolicy(lesson.demonstration, pupil(lesson.TEMPLATE).engine.tokenizer, lesson.TEMPLATE)
+def shown(lesson, tasks, environment, *, group=1, script=None):
+    script = ScriptedPolicy(script or lesson.demonstration, pupil(lesson.TEMPLATE).engine.tokenizer, lesson.TEMPLATE)
     return played(script, tasks, environment, seed=0, group=group)
 
 
-def test_of_four_ways_to_search_only_the_split_answers_a_pair(pairs, monkeypatch):
+def test_of_four_ways_to_search_only_the_split_answers_a_pair(pairs):
     found = {}
     for way in subsearch_lesson.WAYS:
-        monkeypatch.setattr(subsearch_lesson, "WAYS", {way: 1.0})
-        found[way] = shown(subsearch_lesson, pairs.tasks[:60], pairs.environment)
+        script = partial(subsearch_lesson.demonstration, ways={way: 1.0})
+        found[way] = shown(subsearch_lesson, pairs.tasks[:60], pairs.environment, script=script)
     right = {way: np.mean([ExactMatch()(one).value for one in some]) for way, some in found.items()}
     assert right["split"] > 0.8 and right["none"] == right["verbatim"] == right["doubled"] == 0.0
     process = intrinsic(pairs.encoder)

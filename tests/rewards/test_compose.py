@@ -26,10 +26,31 @@ from workbench.rewards import (
 )
 from workbench.scores import Level, Scores, Status
 from workbench.spec import dumps
+from workbench.trajectory import Trajectory
 
 NAN = np.nan
 
 # ---------------------------------------------------------------- algebra
+
+
+@dataclass(frozen=True)
+class Overpaid(Reward):
+    """Pays more than it declares."""
+
+    range = (0.0, 1.0)
+
+    def score(self, trajectory: Trajectory) -> Scores:
+        return Scores.trajectory(5.0)
+
+
+def test_a_class_without_brackets_is_told():
+    with pytest.raises(SettingError, match=r"made of it with brackets: ExactMatch\(\)"):
+        score([a_tree(a_trajectory(answer="Paris"))], ExactMatch)
+
+
+def test_a_reward_that_leaves_its_range_is_told():
+    with pytest.raises(ScoreError, match=r"paid 't' between 5 and 5 and declares the range \(0, 1\)"):
+        (ExactMatch() + Overpaid())(a_trajectory(answer="Paris", id="t"))
 
 
 def test_the_algebra_reads_like_the_formula():

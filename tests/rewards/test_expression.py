@@ -45,6 +45,8 @@ def test_a_reward_as_printed_reads_back():
         ("ExactMatch() + 1", SettingError, "cannot combine ExactMatch() and 1"),
         ("ExactMatch() / 2", SettingError, "allowed are rewards, numbers, texts, + - *"),
         ("ExactMatch(colour='red')", SettingError, "ExactMatch does not take these settings"),
+        ("ExactMatch(colour='red')", SettingError, "argument 'colour'; its settings: match, wrong"),
+        ("ExactMatch() +", SettingError, "where it ends"),
         ("ExactMatch(match='nearly')", SettingError, "match must be one of equal, contained, contains_gold"),
         ("ExactMatch(**{'wrong': 1})", WorkbenchError, "cannot read"),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +104,19 @@ def test_token_scores_stand_in_sql_as_sums_by_step(store: Store):
     scores = Scores(values_T, np.array([0, 0, 1, 0]), level=Level.TOKEN)
     run = scored_run(store, tree, scores=[[scores]])
     assert in_force(store, run) == [["reward", 0, 0.75, "scored", False], ["reward", 1, 1.0, "scored", False]]
+
+
+def test_ctrl_c_in_a_long_question_is_ctrl_c_and_the_next_one_is_answered(store: Store):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.sql("select sum(a.range * b.range) from range(10000000) a, range(100000) b")
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+    assert store.sql("select 1 as one").one[0] == 1
 
 
 def test_a_new_scoring_takes_force_and_the_old_one_stays(store: Store):

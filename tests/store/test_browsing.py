@@ -174,6 +174,14 @@ def test_the_newest_scoring_is_shown_with_its_own_parts(store: Store):
     assert store.browsing.parts("one") == ["ExactMatch", "Gain", "Judge"]
 
 
+def test_parts_of_a_version_that_is_no_longer_in_force_have_no_column(store: Store):
+    three(store)
+    tree = store.tree("tree", "one")
+    store.record_scores([tree], [[single(0.5)] * 3], run="one", reward='{"other": 1}')
+    [name] = store.browsing.parts("one")
+    assert name not in ("ExactMatch", "Gain", "Judge")
+
+
 def test_what_another_process_wrote_shows_in_the_next_page(store: Store):
     three(store)
     first = Query(sort="return", descending=True)

@@ -24,7 +24,11 @@ examples:
 
 def add(commands: Any) -> None:
     parser = add_command(
-        commands, "demo", run, LESSON, kept="what was measured and trained so far is kept in {lab}; see: workbench sql"
+        commands,
+        "demo",
+        run,
+        LESSON,
+        kept="what was measured and trained so far is kept in {lab}; see: workbench sql --lab {lab} --tables",
     )
     add_lab(parser)
     parser.add_argument("--updates", type=whole(1), default=40, metavar="N", help="optimiser updates (default: 40)")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -28,6 +30,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=Lesson, **settings)
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            near = difflib.get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1)
+            message += f". Did you mean {near[0]!r}?" if near else ""
         self.exit(2, f"workbench: {message}\n  '{self.prog} --help' explains it, with examples\n")
 
 
@@ -84,6 +89,33 @@ def _checked(
 
 
 # ---------------------------------------------------------------- options that several commands have
+
+
+def add_load(parser: Any) -> None:
+    parser.add_argument("--load", nargs="+", metavar="FILE.py", help="your own rewards: Python files to run first")
+
+
+def load(files: Sequence[str] | None) -> None:
+    """Run these Python files, so that the parts in them are known by name.
+
+    Raises:
+        SettingError: there is no such file, or it fails.
+    """
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    from workbench.errors import SettingError
+
+    for file in files or ():
+        spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+        if not Path(file).is_file() or spec is None or spec.loader is None:
+            raise SettingError(f"--load takes a Python file (.py) that is there, got {file!r}")
+        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise SettingError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
 
 
 def add_lab(parser: Any) -> None:

@@ -96,6 +96,7 @@ def _tricks(reward: Reward, rollouts: Sequence[Trajectory], right_N: np.ndarray)
     rows = [
         ["LOOK" if row["flagged"] else "", name, row["tried"], row["honest"], row["paid"], row["verdict"]]
         for name, row in report.iterrows()
+        if not str(row["verdict"]).startswith("not tried: needs search=")  # no corpus is asked here
     ]
     return f"What tricks earn beside {which}", _table(["", "trick", "tried", "honest", "paid", "verdict"], rows)
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from workbench.commands.options import add_command, add_lab
+from workbench.commands.options import add_command, add_lab, add_load, load
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,6 +36,9 @@ examples:
   # what does it pay for?
   workbench score r1 "ExactMatch() + 0.5 * CoverageGain(mode='single')" --report
 
+  # a reward of your own, from a file
+  workbench score r1 "ExactMatch() + 0.5 * MyReward()" --load my_rewards.py
+
   # the rewards there are, with their settings
   workbench score --list
 """
@@ -53,10 +56,12 @@ def add(commands: Any) -> None:
     parser.add_argument("reward", nargs="?", metavar="REWARD", help='such as "ExactMatch() + 0.5 * CoverageGain()"')
     parser.add_argument("--report", action="store_true", help="lint, terms, efficiency, tricks: what it pays for")
     parser.add_argument("--list", action="store_true", help="list the rewards instead")
+    add_load(parser)
     add_lab(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    load(args.load)
     if args.list:
         print(listing())
         return

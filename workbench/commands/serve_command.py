@@ -86,7 +86,10 @@ def part_of_app(name: str) -> Any:
 
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if not found:
-        raise MissingPackage("the app is not installed with this workbench; run: pip install 'reward-workbench[lab]'")
+        raise MissingPackage(
+            "the app is not installed with this workbench; run: pip install 'reward-workbench[lab]' "
+            "(in a clone: pip install -e '.[lab]')"
+        )
     try:
         return found[0].load()
     except ModuleNotFoundError as error:

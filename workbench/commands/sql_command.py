@@ -22,10 +22,10 @@ examples:
   # what can be asked, with the meaning of every column
   workbench sql --tables
 
-  workbench sql "select run, status, settings->>'command' as command from runs"
+  workbench sql "select run, status, started, finished from runs order by started"
 
   # did training help? (after `workbench demo` or `workbench train`)
-  workbench sql "select update, avg(value) as paid from returns group by update order by update"
+  workbench sql "select run, update, avg(value) as paid from returns group by run, update order by run, update"
 
   # what searches found nothing of use, as a file
   workbench sql "select task, query from searches where gold_hits = 0" --csv

@@ -9,7 +9,17 @@ import signal
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from workbench.commands.options import add_batch, add_command, add_lab, add_material, number, typed_again, whole
+from workbench.commands.options import (
+    add_batch,
+    add_command,
+    add_lab,
+    add_load,
+    add_material,
+    load,
+    number,
+    typed_again,
+    whole,
+)
 
 if TYPE_CHECKING:
     from workbench.commands.labs import Told
@@ -53,6 +63,7 @@ def add(commands: Any) -> None:
     add_material(parser, limit=None)
     how = parser.add_argument_group("how")
     how.add_argument("--reward", metavar="REWARD", help="as `workbench score` takes it (default: ExactMatch())")
+    add_load(how)
     how.add_argument(
         "--method", metavar="NAME", help="DrGRPO, GRPO, DAPO, RLOO, GSPO, ReinforcePP or PPO (default: DrGRPO)"
     )
@@ -111,9 +122,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what a checkpoint has decided already."""
+    """Refuse what a checkpoint has decided already, and a reward that cannot be read: before a model is loaded."""
+    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.errors import SettingError
+    from workbench.rewards.expression import read_reward
 
+    load(args.load)
+    read_reward(args.reward or "ExactMatch()")
     given = [f"--{name.replace('_', '-')}" for name in PLANNED if getattr(args, name) is not None]
     if args.resume and given:
         raise SettingError(f"--resume goes on with the plan of the checkpoint; leave out {', '.join(given)}")
@@ -131,7 +146,6 @@ def _add_lora(material: Material, rank: int) -> None:
 def _fresh(args: argparse.Namespace, material: Material, told: Told) -> Run:
     from dataclasses import replace
 
-    import workbench.retrieval.encoders  # noqa: F401  a reward may name one
     from workbench.errors import UnknownName
     from workbench.main_job import SETTINGS
     from workbench.rewards.expression import read_reward
@@ -214,6 +228,6 @@ def _epilogue(run: Run, args: argparse.Namespace, code: int) -> str:
     lines = [f"{run.status} after update {run.update} of {run.updates}. Next:", in_lab(f'sql "{asked}"', args.lab)]
     if code and run.folder is not None and run.update:
         checkpoint = run.folder / f"update-{run.update:05d}"
-        words = ["train", *typed_again(args, (*MATERIAL, "lora")), "--resume", str(checkpoint)]
+        words = ["train", *typed_again(args, (*MATERIAL, "lora", "load")), "--resume", str(checkpoint)]
         lines.append(f"{in_lab(shlex.join(words), args.lab)}      (goes on)")
     return "\n".join(lines)

@@ -104,12 +104,15 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
 
     Raises:
         UnknownName: no format of this name.
-        FormatError: it is a format that is only read.
+        FormatError: it is a format that is only read, or no file can be made there.
     """
     path, made = Path(path), format_named(format)
     if made.write is None:
         able = ", ".join(name for name, one in formats().items() if one.write is not None)
         raise FormatError(f"{format} is only read here; written can be: {able}")
+    if path.is_dir() or not path.parent.is_dir():
+        why = "is a folder" if path.is_dir() else f"cannot be made: there is no folder {path.parent}"
+        raise FormatError(f"{path} {why}; name a file in a folder that is there")
     partly = path.with_name(f".partly-{path.name}")
     try:
         made.write(records, partly)

@@ -24,7 +24,7 @@ from workbench.trajectory import Task, Trajectory
 TEMPLATE = TagTemplate(instruction="Question: {question}\n", invalid_notice="\nInvalid. Write the query.\n")
 WORDS = (3, 10)  # of a demonstrated query: least, and one more than most
 GROUP = 16
-TURN_TOKENS = 96
+TURN_TOKENS = 64
 RAW, TAUGHT, COSINE, SCORE = "raw question", "taught", "paid by cosine", "paid by BM25 score"
 NDCG, REWARD, LENGTH = "nDCG@10", "reward", "words"
 

@@ -69,8 +69,10 @@ def read_tasks(path: str | Path, format: str | None = None) -> Iterator[Task]:
         FormatError: a row that cannot be read, or an id met twice (file, line and id are named).
     """
     path = Path(path)
-    format = _known(format or _guess(path), TASK_FORMATS)
-    if format == "beir":
+    format = format or _guess(path)
+    if format == "folder":
+        raise FormatError(f"{path} is no question set: a jsonl file with questions, or a BEIR folder, is one")
+    if _known(format, TASK_FORMATS) == "beir":
         return _unique(_beir_tasks(path))
     make = {"jsonl": task_of, "hotpotqa": multihop.hotpot_task, "musique": multihop.musique_task}[format]
     return _unique((where, make(row, where)) for where, row in read_rows(path))

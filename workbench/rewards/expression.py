@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from dataclasses import fields
 from typing import Any
 
 from workbench.errors import SettingError, UnknownName
@@ -27,7 +28,8 @@ def read_reward(text: str) -> Reward:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except SyntaxError as error:
-        raise SettingError(f"cannot read the reward {text!r}: {error.msg} at character {error.offset}") from error
+        where = f"at character {error.offset}" if error.offset else "where it ends"
+        raise SettingError(f"cannot read the reward {text!r}: {error.msg} {where}") from error
     reward = _value(tree.body, text)
     if not isinstance(reward, Reward):
         raise SettingError(f"{text!r} is no reward; write for example: ExactMatch() + 0.5 * CoverageGain()")
@@ -63,7 +65,9 @@ def _make(name: str, args: list[Any], settings: dict[str, Any], *, setting: bool
     try:
         return PARTS[name](*args, **settings)
     except TypeError as error:
-        raise SettingError(f"{name} does not take these settings: {error}. It is {PARTS[name].__doc__}") from error
+        settings_text = ", ".join(field.name for field in fields(PARTS[name])) or "none"
+        reason = str(error).replace(f"{name}.__init__()", name)
+        raise SettingError(f"{name} does not take these settings: {reason}; its settings: {settings_text}") from error
 
 
 def _joined(join: Any, left: Any, right: Any, text: str) -> Any:

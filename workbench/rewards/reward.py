@@ -147,7 +147,19 @@ class Reward:
             raise ScoreError(f"{self!r} gave {trajectory.id!r} {len(scores)} values; level {self.level} has {wanted}")
         if not scores.parts:
             scores.name = self.name
+            self._check_range(scores, trajectory)
         return scores
+
+    def _check_range(self, scores: Scores, trajectory: Trajectory) -> None:
+        """What a reward pays lies in the range that it declares: the lint goes by it."""
+        low, high = self.range
+        paid = scores.values_S[~np.isnan(scores.values_S)]
+        slack = 1e-6 * max(1.0, *(abs(bound) for bound in (low, high) if np.isfinite(bound)), 0.0)
+        if len(paid) and (paid.min() < low - slack or paid.max() > high + slack):
+            raise ScoreError(
+                f"{self!r} paid {trajectory.id!r} between {paid.min():g} and {paid.max():g} and declares the range "
+                f"({low:g}, {high:g}); declare what it can pay, since the lint goes by that"
+            )
 
     # ------------------------------------------------------------ algebra
 

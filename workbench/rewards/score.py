@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.encoding import Vectors, remembering
-from workbench.errors import ScoreError
+from workbench.errors import ScoreError, SettingError
 from workbench.protocols import Reward
 from workbench.scores import Scores
 from workbench.trajectory import Tree
@@ -23,8 +23,11 @@ def score(trees: Sequence[Tree], reward: Reward, *, vectors: Vectors | None = No
 
     Raises:
         ScoreError: the reward gave another number of scores than the group has trajectories.
+        SettingError: a class was given for a reward.
         MissingGold: a task lacks what the reward needs.
     """
+    if isinstance(reward, type):
+        raise SettingError(f"{reward.__name__} is a class; a reward is made of it with brackets: {reward.__name__}()")
     bound = reward if vectors is None else remembering(reward, vectors)
     return [_score_tree(tree, bound) for tree in trees]
 

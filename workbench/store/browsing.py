@@ -135,7 +135,9 @@ PAID = """
 """
 
 PARTS = """
-    select part, min(node) from scores_log where run = $run and term group by part order by min(node), part
+    select part, min(node) from scores_log
+    semi join (select max(pass) as pass from scorings where run = $run group by tree) newest using (pass)
+    where run = $run and term group by part order by min(node), part
 """
 
 UPDATES = "select distinct update from trees where run = $run order by update"

@@ -125,7 +125,13 @@ class Reader:
 
 
 def _asked(cursor: lake.Connection, query: str, parameters: Mapping[str, Any]) -> lake.Connection:
-    return cursor.execute(query, {name: _escaped(value) for name, value in parameters.items()})
+    try:
+        return cursor.execute(query, {name: _escaped(value) for name, value in parameters.items()})
+    except RuntimeError as error:  # DuckDB's word for Ctrl-C
+        if not isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise
+        cursor.execute("select 1")  # ends the work under way: a cursor that is closed before that waits for it
+        raise KeyboardInterrupt from error
 
 
 def _columns(cursor: lake.Connection, query: str, parameters: Mapping[str, Any]) -> Columns:
