@@ -58,7 +58,7 @@ class Reward:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Lowest and highest value that can be paid at one place, reward units."""
+        """Lowest and highest value that can be paid at one place, reward units. A value outside is a ScoreError."""
         return -np.inf, np.inf
 
     @property
