@@ -40,7 +40,7 @@ def zipped() -> bytes:
     [
         ("rows.jsonl", b"", "nothing can be read from rows.jsonl: it is empty"),
         ("rows.jsonl", b"  \n\n", "it is empty"),
-        ("rows.jsonl.gz", gzip.compress(LINE.encode())[:12], "packed with gzip, and cut off at its beginning"),
+        ("rows.jsonl.gz", gzip.compress(LINE.encode(), mtime=0)[:12], "packed with gzip, and cut off at its beginning"),
         ("rows.jsonl.bz2", bz2.compress(LINE.encode()), "unpack it first: bunzip2 rows.jsonl.bz2"),
         ("my rows.zst", b"\x28\xb5\x2f\xfd" + b"x" * 50, "unpack it first: zstd -d 'my rows.zst'"),
         ("rows.zip", zipped(), "a zip file, and no log of Inspect; unpack it first: unzip rows.zip"),
@@ -58,6 +58,7 @@ def zipped() -> bytes:
         ("notes.txt", b"hello", "it begins with b'hello'"),
         ("zeros.jsonl", bytes(500), "it begins with b'\\x00"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else None,
 )
 def test_a_stranger_is_named_with_what_to_do(name: str, content: bytes, said: str, tmp_path: Path):
     (tmp_path / name).write_bytes(content)

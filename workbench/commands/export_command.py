@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> None:
     if name is None:
         raise SettingError(f"{path.name} does not say how it is to be written; name it: --format jsonl, or another")
     made = format_named(name)
+    if path.is_file():
+        raise SettingError(f"{path} is there already; export to a new file")
     counted = [0, 0]
     with existing_lab(args.lab) as store:
         records = itertools.islice(records_of(store, args.name), args.limit)
