@@ -56,6 +56,7 @@ _NAMES = {
     "workbench.sampling.evaluate": "evaluate",
     "workbench.sampling.group": "GroupSampler",
     "workbench.sampling.pass_rate": "PassRateBand pass_rate",
+    "workbench.sampling.refill": "RefillEqualGroups",
     "workbench.sampling.roles": "DecideThenSolve RoleSampler",
     "workbench.sampling.rollout": "rollout",
     "workbench.training.adaptive_gate": "AdaptiveGate",

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from tests.training.worlds import TASKS, Quiet, guesser, right, speaker
-from workbench.adapters.ray import OnRay, Streams, score_on_ray
+from workbench.adapters.ray import OnRay, score_on_ray
 from workbench.errors import MissingGold, SettingError
 from workbench.rewards import CoverageGain, ExactMatch
 from workbench.rewards.score import score
 from workbench.sampling.group import GroupSampler
 from workbench.sampling.rollout import rollout
+from workbench.sampling.streams import Streams
 from workbench.spec import from_spec, to_spec
 from workbench.training.method import DrGRPO
 from workbench.training.train import train

@@ -322,3 +322,8 @@ def test_placing_does_not_change_a_batch():
     placed = flat_batch(trees, score(trees, Placed(ExactMatch(), "query") + CoverageGain()))
     plain = flat_batch(trees, score(trees, ExactMatch() + CoverageGain()))
     np.testing.assert_array_equal(placed.terms_RS, plain.terms_RS)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_function_that_gives_nothing_has_not_scored(nothing: float | None):
+    assert reward_of(lambda t: nothing)(TWO).status_S.tolist() == [Status.NOT_APPLICABLE]

@@ -28,6 +28,7 @@ from workbench.errors import MissingPackage, SettingError
 from workbench.protocols import Environment, Policy, Reward
 from workbench.rewards.score import score
 from workbench.sampling.group import GroupSampler
+from workbench.sampling.streams import Streams
 from workbench.scores import Scores
 from workbench.spec import part
 from workbench.trajectory import Task, Tree
@@ -40,7 +41,7 @@ LIVES = 4
 class OnRay:
     """A sampler that lets another one work on Ray's workers; trees come in the order of the tasks.
 
-    `sampler` must give each task a stream of its own (``rng.spawn(len(tasks))``), as all samplers here do.
+    `sampler` must give each task a stream of its own (``rng.spawn(len(tasks))``), as `GroupSampler` does.
     """
 
     sampler: Any = GroupSampler()
@@ -119,26 +120,6 @@ def _ray() -> Any:
 
 
 # ---------------------------------------------------------------- in the worker
-
-
-class Streams:
-    """Stands for the generator that a sampler spawns from: gives out streams that were spawned elsewhere."""
-
-    def __init__(self, streams: Sequence[np.random.Generator]) -> None:
-        self.streams = list(streams)
-
-    def spawn(self, count: int) -> list[np.random.Generator]:
-        """The streams.
-
-        Raises:
-            SettingError: the sampler asks for another number than one a task.
-        """
-        if count != len(self.streams):
-            raise SettingError(
-                f"a sampler on Ray spawns one stream a task, once; this one wants {count} for {len(self.streams)} tasks"
-            )
-        streams, self.streams = self.streams, []
-        return streams
 
 
 @dataclass(frozen=True)

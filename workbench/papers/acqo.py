@@ -11,6 +11,7 @@ the exponent of eta starts at 0 or 1; delta is -0.1 here, lambda 1, the exponent
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,7 +25,9 @@ from workbench.papers.paper import Check, Paper, Proof
 from workbench.protocols import Limits, Prefix, Turn
 from workbench.retrieval import SearchIndex
 from workbench.rewards import CallCount, Gate, Product, RankedGold, Reward, WellFormed
+from workbench.sampling.group import GroupSampler
 from workbench.sampling.pass_rate import PassRateBand, pass_rate
+from workbench.sampling.refill import RefillEqualGroups
 from workbench.sampling.rollout import rollout
 from workbench.training.method import DAPO
 from workbench.training.plan import Optimiser
@@ -79,7 +82,8 @@ def proof(seed: int) -> Proof:
     def trained(
         policy: TabularPolicy, arm: str, some: Sequence[Task], reward: Reward, updates: int
     ) -> dict[str, float]:
-        run = train(policy, some, world, reward, method=DAPO(8), updates=updates, optimiser=Optimiser(0.1), seed=seed)
+        method = replace(DAPO(8), sampler=RefillEqualGroups(GroupSampler(8)))
+        run = train(policy, some, world, reward, method=method, updates=updates, optimiser=Optimiser(0.1), seed=seed)
         curves.setdefault(arm, []).extend(expected(policy, worth) for _ in run)
         return expected(policy, worth)
 
@@ -192,6 +196,6 @@ stage II: S of all queries, Phi(r) + lambda / log2(r + 1) for r <= k*""",
         "delta, lambda and the prompt were not found: -0.1, 1.0 and a block of one query a line stand in.",
         "The exponent of eta starts at 1 (first_exponent).",
         "A question is put aside by its share of what it can earn (5/6); the printed 5/3 is that of one gold page.",
-        "DAPO's dynamic sampling, top-p sampling and the third clip are left out.",
+        "DAPO's dynamic sampling draws the same question again; top-p sampling and the third clip are left out.",
     ),
 )

@@ -332,9 +332,8 @@ class FunctionReward(Reward):
             return given
         if not self.level.single:
             return dataclasses.replace(Scores.steps(_floats(given)), level=self.level)
-        if given is None:
-            return Scores.unscored(1, level=self.level)
-        return Scores.trajectory(float(given), level=self.level)
+        value = np.nan if given is None else float(given)
+        return Scores.unscored(1, level=self.level) if np.isnan(value) else Scores.trajectory(value, level=self.level)
 
     def __repr__(self) -> str:
         return f"reward_of({self.name}, level={self.level.value!r})"
@@ -351,8 +350,8 @@ def reward_of(function: Callable[[Trajectory], Any], *, level: str = "trajectory
     with ``@part``.
 
     Args:
-        function: gives a number (level trajectory), a sequence of numbers (step, token), or Scores. None, and NaN in
-            a sequence, mean *not applicable*.
+        function: gives a number (level trajectory), a sequence of numbers (step, token), or Scores. None and NaN mean
+            *not applicable*.
         level: "trajectory", "step" or "token".
         name: what its term is called; default the function's name.
     """

@@ -40,7 +40,7 @@ def GRPO(group_size: int = 8, kl: float = 0.04) -> Method:
 def DAPO(group_size: int = 16) -> Method:
     """Clip-higher 0.28, mean over all tokens, no KL (Yu et al. 2025, arXiv:2503.14476, sec. 3).
 
-    Its dynamic sampling (redraw groups of equal reward) and overlong shaping are parts of their own.
+    Its dynamic sampling is `RefillEqualGroups`, its overlong shaping `OverLong`: parts of their own.
     """
     loss = PolicyLoss(clip_high=0.28, divide_by="tokens", importance_cap=None)
     return Method("DAPO", sampler=GroupSampler(group_size), credit=GroupAdvantage(scale="std"), loss=loss)
