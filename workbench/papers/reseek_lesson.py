@@ -188,7 +188,10 @@ def checks(arms: Mapping[str, Mapping[str, float]], curves: Mapping[str, Sequenc
 def reported(arms: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What was seen and is not claimed."""
     seen, hidden = arms[PAID][REPEATED], arms[HIDDEN][REPEATED]
+    taught, alone, paid = (arms[name]["yes share"] for name in (TAUGHT, ALONE, PAID))
     return [
+        f"It says yes in {paid:.2f} of its judgements ({alone:.2f} paid by the outcome alone, {taught:.2f} before): a "
+        "right rejection is paid whenever a search brings nothing, a right answer once.",
         f"It repeats {seen:.2f} of its queries where it sees what it rejected, {hidden:.2f} where that is hidden (as "
         "it was in no training).",
     ]
