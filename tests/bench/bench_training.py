@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, help="of a prompt (8; smollm2: 4)")
     parser.add_argument("--micro-batch-tokens", type=int, default=4096)
     parser.add_argument("--lora", type=int, default=0, help="rank of adapters on both sides; 0: all weights")
+    parser.add_argument("--bf16", nargs="+", choices=["ours", "theirs"], default=[], help="sides that compute in it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where prepared policies are kept; default a temporary folder")
     args = parser.parse_args()
@@ -92,6 +93,7 @@ def main() -> None:
             args.micro_batch_tokens,
             args.lora,
             args.threads,
+            bf16=tuple(args.bf16),
             lot=not small,
         )
         show(*in_turns(setting, args.updates or (7 if small else 3)), args.model)

@@ -73,6 +73,7 @@ class Setting:
     lora: int  # rank; 0: all weights
     threads: int
     rows: int = 0  # of a micro-batch, for TRL, which counts rows
+    bf16: tuple[str, ...] = ()  # sides that compute in bfloat16: ours, theirs
     lot: bool = False  # pay by lot, so that every group differs: for a policy that answers nothing right
 
     @property
@@ -112,6 +113,8 @@ class Timed:
 
 def ours(setting: Setting, wait: Wait, tell: Tell) -> None:
     policy = LanguagePolicy.load(setting.policy)
+    if "ours" in setting.bf16:
+        policy.engine.compute = torch.bfloat16  # type: ignore[attr-defined]
     if setting.lora:
         add_lora(policy.engine, rank=setting.lora, alpha=2 * setting.lora)  # type: ignore[arg-type]
     sampler = Timed(GroupSampler(setting.rollouts))
@@ -223,7 +226,7 @@ def trainer(setting: Setting, wait: Wait, tell: Tell) -> Any:
             temperature=1.0,
             max_steps=10**6,
             use_cpu=True,
-            bf16=False,
+            bf16="theirs" in setting.bf16,
             gradient_checkpointing=False,
             activation_checkpointing=False,
             report_to="none",

@@ -49,6 +49,20 @@ def test_the_gradient_is_the_same_whatever_the_micro_batch(drawn, divide_by):
         torch.testing.assert_close(gradients(policy, rows, loss, micro), whole, atol=1e-6, rtol=1e-4)
 
 
+def test_the_gradient_of_products_in_bfloat16_points_where_that_of_float32_does(drawn):
+    policy, trees, advantages = drawn
+    rows, loss = training_rows(trees, advantages), PolicyLoss()
+    exact = gradients(policy, rows, loss, 10**9)
+    policy.engine.compute = torch.bfloat16
+    try:
+        near = gradients(policy, rows, loss, 10**9)
+    finally:
+        policy.engine.compute = None
+    assert near.dtype == torch.float32
+    assert not torch.allclose(near, exact, rtol=1e-4, atol=0)
+    assert torch.nn.functional.cosine_similarity(near, exact, dim=0) > 0.99
+
+
 def test_rows_of_a_trajectory_stay_together_where_its_ratio_is_one_number(drawn):
     policy, trees, advantages = drawn
     rows = training_rows(trees, advantages)

@@ -108,7 +108,8 @@ def packed(policy: Policy) -> Any:
         return policy
     with tempfile.TemporaryDirectory() as scratch:
         folder = policy.save(Path(scratch) / "policy", merged=True)
-        return Files({file.name: file.read_bytes() for file in folder.iterdir()})
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return Files(files, getattr(policy.engine, "compute", None))
 
 
 def _ray() -> Any:
@@ -127,12 +128,15 @@ class Files:
     """A saved policy on its way."""
 
     files: Mapping[str, bytes]
+    compute: Any  # torch.dtype or None, of its engine
 
     def unpacked(self) -> LanguagePolicy:
         with tempfile.TemporaryDirectory() as scratch:
             for name, content in self.files.items():
                 (Path(scratch) / name).write_bytes(content)
-            return LanguagePolicy.load(scratch)
+            policy = LanguagePolicy.load(scratch)
+        policy.engine.compute = self.compute  # type: ignore[attr-defined]
+        return policy
 
 
 _here: dict[str, tuple[Any, ...]] = {}

@@ -23,7 +23,8 @@ class GrowingLayer(DynamicLayer):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
         self.length = 0
-        self.buffers = [state.new_empty(*state.shape[:-2], 0, state.shape[-1]) for state in (key_states, value_states)]
+        like = value_states  # keys that were made in bfloat16 are rotated in float32, and compared in bfloat16
+        self.buffers = [like.new_empty(*state.shape[:-2], 0, state.shape[-1]) for state in (key_states, value_states)]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from workbench.agents.kv_cache import TurnCache
+from workbench.agents.split_model import SplitModel
 from workbench.errors import SettingError
 from workbench.protocols import Capabilities, Generation
 
@@ -28,11 +29,14 @@ class TransformersEngine:
         model: a causal language model of transformers.
         tokenizer: its tokenizer.
         name: how steps name it in the log.
+        compute: ``torch.bfloat16``: sample and train with matrix products of that type, where the machine is faster at
+            them; weights, head and logprobs stay as they are. Under a LoRA the frozen weights are better loaded in it.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, name: str = "model") -> None:
-        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+    def __init__(self, model: Any, tokenizer: Any, *, name: str = "model", compute: torch.dtype | None = None) -> None:
+        self.model, self.tokenizer, self.name, self.compute = model.eval(), tokenizer, name, compute
         self.weights_version = 0
+        self._split = SplitModel(self.model, compute)
         whole = _all_full_attention(model.config)
         self.capabilities = Capabilities(score=True, cache_across_turns=whole, trainable=True)
         self.eos_ids = eos_ids_of(model.generation_config, tokenizer)
@@ -41,7 +45,13 @@ class TransformersEngine:
 
     @classmethod
     def load(
-        cls, path: str | Path, *, device: str | None = None, dtype: torch.dtype = torch.float32, name: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        compute: torch.dtype | None = None,
+        name: str | None = None,
     ) -> TransformersEngine:
         """From a folder or a hub name. A hub name (owner/model) needs a network, or a filled hub cache.
 
@@ -58,14 +68,20 @@ class TransformersEngine:
                 "save_pretrained wrote, a hub name (owner/model), or get one: workbench models get smollm2"
             ) from error
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(device), tokenizer, name=name or Path(path).name)
+        return cls(model.to(device), tokenizer, name=name or Path(path).name, compute=compute)
 
     def weights_changed(self) -> None:
         """Count a new weights version and forget what was read under the old one."""
         self.weights_version += 1
         self._cache = None
 
-    @torch.inference_mode()
+    @property
+    def split(self) -> SplitModel:
+        """The model as it is now: adapters may have been put around it, or `compute` set."""
+        if self._split.model is not self.model or self._split.compute is not self.compute:
+            self._split, self._cache = SplitModel(self.model, self.compute), None
+        return self._split
+
     def generate(
         self,
         prompts: Sequence[np.ndarray],
@@ -85,6 +101,18 @@ class TransformersEngine:
             return []
         if temperature < 0 or max_tokens < 1:
             raise SettingError(f"temperature must be >= 0 and max_tokens >= 1, got {temperature} and {max_tokens}")
+        with self.split.reading():
+            return self._sample(prompts, max_tokens, temperature, stop, seeds, keys)
+
+    def _sample(
+        self,
+        prompts: Sequence[np.ndarray],
+        max_tokens: int,
+        temperature: float,
+        stop: Sequence[str],
+        seeds: Sequence[int],
+        keys: Sequence[str],
+    ) -> list[Generation]:
         cache, logits_BV = self._read(prompts, keys)
         uniform_BT = np.stack([np.random.Generator(np.random.Philox(seed)).random(max_tokens) for seed in seeds])
         rows = _Rows(len(prompts), stop, self._enders_of(stop), self.eos_ids, self.tokenizer)
@@ -105,15 +133,15 @@ class TransformersEngine:
         cache.read = [np.concatenate([p, f]) for p, f in zip(prompts, fed, strict=True)]
         return generations
 
-    @torch.inference_mode()
     def score(self, prompts: Sequence[np.ndarray], continuations: Sequence[np.ndarray]) -> list[np.ndarray]:
         """float32 [T] logprob (temperature 1) of each continuation token, one array a row."""
         scores = []
-        for prompt, continuation in zip(prompts, continuations, strict=True):
-            ids = torch.tensor(np.concatenate([prompt, continuation]), device=self.model.device).long()[None]
-            logits_TV = self.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
-            chosen_T1 = ids[0, len(prompt) :, None]
-            scores.append(logits_TV.log_softmax(-1).gather(1, chosen_T1)[:, 0].cpu().numpy())
+        with self.split.reading():
+            for prompt, continuation in zip(prompts, continuations, strict=True):
+                ids = torch.tensor(np.concatenate([prompt, continuation]), device=self.model.device).long()[None]
+                logits_TV = self.split.logits((0, slice(len(prompt) - 1, -1)), input_ids=ids, use_cache=False)
+                chosen_T1 = ids[0, len(prompt) :, None]
+                scores.append(logits_TV.log_softmax(-1).gather(1, chosen_T1)[:, 0].cpu().numpy())
         return scores
 
     def _read(self, prompts: Sequence[np.ndarray], keys: Sequence[str]) -> tuple[TurnCache, torch.Tensor]:
@@ -155,15 +183,13 @@ class TransformersEngine:
         before_B1 = 0 if cache.marked_BL is None else cache.marked_BL.sum(1, keepdim=True)
         positions_BT = (before_B1 + own_BT.long().cumsum(1) - 1).clamp(min=0)
         cache.mark(own_BT)
-        output = self.model(
+        return self.split.next_logits(
             input_ids=ids_BT,
             attention_mask=self._mask(cache, ids_BT.shape[1]),
             position_ids=positions_BT,
             past_key_values=cache.past,
             use_cache=True,
-            logits_to_keep=1,
         )
-        return output.logits[:, -1].float()
 
     def _mask(self, cache: TurnCache, new: int) -> torch.Tensor:
         """Who may look at what: additive [B, 1, T, L] for full attention, bool [B, L] for models with other layers."""

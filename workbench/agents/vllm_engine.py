@@ -52,6 +52,7 @@ class VllmEngine:
         name: how steps name it in the log.
         python: a Python that has vLLM; default what WORKBENCH_VLLM_PYTHON names, else this one.
         dtype: what vLLM computes with; default the model's. Where it differs from the trainer's, so do their logprobs.
+        compute: what the trainer's matrix products are computed in, see TransformersEngine.
         memory: share of the GPU's memory that vLLM may take, weights and cache together; on a CPU the cache is 1 GiB.
         sleeps: hand the GPU's memory back whenever the trainer computes: weights wait in main memory, the cache is
             dropped. Nothing on a CPU, where there is no such memory; there `stop` does it.
@@ -73,6 +74,7 @@ class VllmEngine:
         name: str = "model",
         python: str | Path | None = None,
         dtype: torch.dtype | None = None,
+        compute: torch.dtype | None = None,
         memory: float = 0.4,
         sleeps: bool = True,
         start_s: float = 1200.0,
@@ -86,6 +88,7 @@ class VllmEngine:
         self.model: Any = None if self.folder else model.eval()
         self.python = python_with_vllm(python)
         self.dtype: Any = dtype or (None if self.folder else model.dtype)
+        self.compute = compute
         self.memory, self.start_s, self.silent_s = memory, start_s, silent_s
         self.settings = dict(settings or {})
         self.weights_version = 0

@@ -7,6 +7,8 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.model_files import MODELS
 from workbench.agents.policy_files import SETTINGS
@@ -73,12 +75,18 @@ def gather(args: argparse.Namespace) -> Material:
     habits = replace(habits, **{name: value for name, value in given.items() if value is not None})
     habits = replace(habits, template=_changed(habits.template, args.chat, args.instruction))
     temperature = 1.0 if args.temperature is None else args.temperature
-    samples = VllmEngine(engine.model, engine.tokenizer, name=engine.name) if args.engine == "vllm" else engine
+    engine.compute = torch.bfloat16 if args.bf16 else None
+    samples = _in_vllm(engine) if args.engine == "vllm" else engine
     policy = LanguagePolicy(samples, habits.template, temperature, habits.turn_tokens)
     return Material(policy, samples, tasks, habits.environment(index), habits)
 
 
 # ---------------------------------------------------------------- policies
+
+
+def _in_vllm(engine: TransformersEngine) -> VllmEngine:
+    compute = engine.compute
+    return VllmEngine(engine.model, engine.tokenizer, name=engine.name, dtype=compute, compute=compute)
 
 
 def engine_of(policy: str, template: str | None) -> tuple[TransformersEngine, Habits]:

@@ -140,6 +140,12 @@ def add_material(parser: Parser, *, limit: int | None) -> None:
         "(default: transformers)",
     )
     who.add_argument(
+        "--bf16",
+        action="store_true",
+        help="matrix products in bfloat16, where the machine is faster at them; weights, head and logprobs stay as "
+        "they are",
+    )
+    who.add_argument(
         "--template",
         metavar="NAME",
         help="how it writes: search-r1 or tools; demo: tags or tools (default: as the policy was made, else search-r1)",

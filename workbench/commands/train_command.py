@@ -52,8 +52,8 @@ examples:
 PLANNED = ("reward", "method", "group_size", "tasks_per_update", "lr", "seed", "batch", "temperature", "name")
 """Options that a checkpoint answers."""
 
-MATERIAL: tuple[str, ...] = ("policy", "engine", "template", "chat", "instruction", "turn_tokens", "tasks", "limit")
-MATERIAL += ("corpus", "k", "turns", "observation_tokens")
+MATERIAL: tuple[str, ...] = ("policy", "engine", "bf16", "template", "chat", "instruction", "turn_tokens")
+MATERIAL += ("tasks", "limit", "corpus", "k", "turns", "observation_tokens")
 
 
 def add(commands: Any) -> None:

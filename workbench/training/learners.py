@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from workbench.agents.language_policy import LanguagePolicy
+from workbench.agents.split_model import SplitModel
 from workbench.agents.tabular import TabularPolicy
 from workbench.errors import CapabilityError
 from workbench.training.rows import Row
@@ -98,7 +99,7 @@ class LanguageLearner:
         self.model: Any = self.engine.model
         self.temperature = policy.temperature or 1.0
         self.adapter = hasattr(self.model, "disable_adapter")  # a peft model: the reference is the bare model
-        self._head_alone = _head_alone(self.model)
+        self.split = SplitModel(self.model, self.engine.compute)
         self._reference: dict[str, torch.Tensor] | None = None
         if keep_reference and not self.adapter:
             self._reference = {name: tensor.clone() for name, tensor in self.state().items()}
@@ -108,32 +109,22 @@ class LanguageLearner:
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
         ids_BT, at_B, at_T = _before_trained(rows, self.model.device)
-        logits_TV = self._logits(ids_BT, at_B, at_T) / self.temperature
+        logits_TV = self.split.logits((at_B, at_T), input_ids=ids_BT, use_cache=False) / self.temperature
         logprobs_TV = logits_TV.log_softmax(-1)
         logp_T = logprobs_TV.gather(1, ids_BT[at_B, at_T + 1, None])[:, 0]
         entropy_T = -(logprobs_TV.exp() * logprobs_TV).sum(-1) if entropy else None
         return Likelihood(logp_T, entropy_T)
 
-    def _logits(self, ids_BT: torch.Tensor, at_B: torch.Tensor, at_T: torch.Tensor) -> torch.Tensor:
-        """float32 [T, V] at the given places."""
-        if not self._head_alone:
-            return self.model(input_ids=ids_BT).logits[at_B, at_T].float()
-        return _bare(self.model).get_output_embeddings()(self._hidden(ids_BT, at_B, at_T)).float()
-
-    def _hidden(self, ids_BT: torch.Tensor, at_B: torch.Tensor, at_T: torch.Tensor, body: Any = None) -> torch.Tensor:
-        """[T, D] at the given places. Rows are padded on the right, which a causal model never looks at."""
-        body = body if body is not None else _bare(self.model).get_decoder()
-        return body(input_ids=ids_BT, use_cache=False).last_hidden_state[at_B, at_T]
-
     @property
     def width(self) -> int:
-        return int(_bare(self.model).config.get_text_config().hidden_size)
+        return int(self.split.bare.config.get_text_config().hidden_size)
 
     def states(self, rows: Sequence[Row], body: Any = None) -> torch.Tensor:
-        return self._hidden(*_before_trained(rows, self.model.device), body).float()
+        ids_BT, at_B, at_T = _before_trained(rows, self.model.device)
+        return self.split.hidden(body=body, input_ids=ids_BT, use_cache=False)[at_B, at_T].float()
 
     def body(self) -> torch.nn.Module:
-        return copy.deepcopy(_bare(self.model).get_decoder())
+        return copy.deepcopy(self.split.bare.get_decoder())
 
     @torch.no_grad()
     def reference(self, batches: Sequence[Sequence[Row]]) -> list[torch.Tensor]:
@@ -232,7 +223,10 @@ class TabularLearner:
 
 
 def _before_trained(rows: Sequence[Row], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ids_BT, and where (at_B, at_T) what is known before each trained token stands: one place before it."""
+    """ids_BT, and where (at_B, at_T) what is known before each trained token stands: one place before it.
+
+    Rows are padded on the right, which a causal model never looks at.
+    """
     width = max(len(row) for row in rows)
     ids_BT = np.zeros((len(rows), width), np.int64)
     train_BT = np.zeros((len(rows), width), bool)
@@ -242,17 +236,3 @@ def _before_trained(rows: Sequence[Row], device: torch.device) -> tuple[torch.Te
     at_B, at_T = train_BT[:, 1:].nonzero()
     ids, at_b, at_t = (torch.from_numpy(array).to(device) for array in (ids_BT, at_B, at_T))
     return ids, at_b, at_t
-
-
-def _bare(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-@torch.no_grad()
-def _head_alone(model: Any) -> bool:
-    """Whether the head applied to the decoder's last hidden state gives the model's logits (no scaling, no cap)."""
-    bare = _bare(model)
-    ids = torch.arange(1, 9, device=model.device)[None] % bare.config.get_text_config().vocab_size
-    whole = model(input_ids=ids).logits
-    alone = bare.get_output_embeddings()(bare.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
-    return torch.allclose(whole, alone, atol=1e-4, rtol=1e-4)

@@ -44,7 +44,7 @@ class Case:
 
     model: str  # "tiny" or "0.5B"
     engine: str  # "transformers" or "vllm"
-    trainer: str = "float32"
+    trainer: str = "float32"  # or "bfloat16", or "mixed": float32 weights, products in bfloat16
     sampler: str = "float32"
 
     @property
@@ -74,8 +74,8 @@ class Lottery(Reward):
 def cases(models: Sequence[str], engines: Sequence[str]) -> list[Case]:
     """All that there is to measure of these models and engines."""
     mixes = {
-        "transformers": [("float32", "float32"), ("bfloat16", "bfloat16")],
-        "vllm": [("float32", "float32"), ("float32", "bfloat16"), ("bfloat16", "bfloat16")],
+        "transformers": [("float32", "float32"), ("mixed", "mixed"), ("bfloat16", "bfloat16")],
+        "vllm": [("float32", "float32"), ("float32", "bfloat16"), ("mixed", "bfloat16"), ("bfloat16", "bfloat16")],
     }
     return [Case(model, engine, *mix) for model in models for engine in engines for mix in mixes[engine]]
 
@@ -122,10 +122,12 @@ def _seconds(do: Callable[[], object]) -> float:
 def _engine(case: Case, given: Any, device: str) -> tuple[Any, float]:
     """The engine of a case, running, and the seconds its start took."""
     began = time.perf_counter()
-    model = given.model.to(device, getattr(torch, case.trainer))
+    mixed = case.trainer == "mixed"
+    model = given.model.to(device, torch.float32 if mixed else getattr(torch, case.trainer))
+    settings: dict[str, Any] = {"name": given.name, "compute": torch.bfloat16 if mixed else None}
     if case.engine == "transformers":
-        return TransformersEngine(model, given.tokenizer, name=given.name), time.perf_counter() - began
-    engine = VllmEngine(model, given.tokenizer, name=given.name, dtype=getattr(torch, case.sampler))
+        return TransformersEngine(model, given.tokenizer, **settings), time.perf_counter() - began
+    engine = VllmEngine(model, given.tokenizer, dtype=getattr(torch, case.sampler), **settings)
     return engine.start(), time.perf_counter() - began
 
 

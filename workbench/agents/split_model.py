@@ -1,0 +1,71 @@
+"""A causal language model in its two halves: the decoder, whose products may be bfloat16, and the head, which stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
+from typing import Any
+
+import torch
+
+
+class SplitModel:
+    """Gives the logits at some places only, float32.
+
+    With `compute` the decoder's matrix products are computed in that type, and the weights stay as they are: what an
+    optimiser adds to them is not lost in rounding. The head computes in the weights' own type, since a rounded logit
+    is a wrong logprob (MiniMax-M1, arXiv:2506.13585, sec. 3.2); in a model whose logits are more than its head's
+    output (scaled, capped) it is rounded like the rest.
+    """
+
+    def __init__(self, model: Any, compute: torch.dtype | None = None) -> None:
+        self.model, self.compute = model, compute
+
+    @property
+    def bare(self) -> Any:
+        """The model without what peft puts around it."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @cached_property
+    def apart(self) -> bool:
+        """Whether the head applied to the decoder's last hidden state gives the model's logits."""
+        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+            ids = torch.arange(1, 9, device=self.model.device)[None] % self.bare.config.get_text_config().vocab_size
+            whole = self.model(input_ids=ids).logits
+            alone = self._head(self.bare.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
+        return torch.allclose(whole, alone.to(whole.dtype), atol=1e-4, rtol=1e-4)
+
+    def hidden(self, *, body: Any = None, **inputs: Any) -> torch.Tensor:
+        """[B, T, D], the last hidden states. `body`: of such a decoder, not of the model's own."""
+        with self._computing():
+            return (self.bare.get_decoder() if body is None else body)(**inputs).last_hidden_state
+
+    def logits(self, places: Any, **inputs: Any) -> torch.Tensor:
+        """float32 [..., V] at `places`, an index into [B, T]."""
+        if self.apart:
+            return self._head(self.hidden(**inputs)[places]).float()
+        with self._computing():
+            return self.model(**inputs).logits[places].float()
+
+    def next_logits(self, **inputs: Any) -> torch.Tensor:
+        """float32 [B, V], of what comes after the last place."""
+        if self.apart:
+            return self._head(self.hidden(**inputs)[:, -1]).float()
+        with self._computing():
+            return self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Without gradients. Weights that can be trained are converted once in such a block, however often used."""
+        mode = torch.inference_mode() if self.compute is None else torch.no_grad()  # the former would convert anew
+        with mode, self._computing():
+            yield
+
+    def _computing(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.compute is None else torch.autocast(self.model.device.type, self.compute)
+
+    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
+        head = self.bare.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):
+            return head(hidden.to(head.weight.dtype))
