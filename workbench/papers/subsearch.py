@@ -180,6 +180,8 @@ R = EM + beta * intrinsic * (1 - EM), beta falling from 0.2 to 0.02""",
         "released parser steps over it (Similarity(empty='skipped')).",
         "A decomposition is held in [0, 1] (the released code lets it go below 0: Decomposition(bounds='none')).",
         "The adaptive gate moves once an update; the released code once a rollout (AdaptiveGate(per='rollout')).",
+        "On text: questions of two parts, one page a query, and a lesson whose length and shares of the four ways were "
+        "set over several tries, each after a look at what came of the one before.",
     ),
     on_world=on_world,
 )

@@ -39,7 +39,7 @@ AND = " and "
 UNKNOWN = "unknown"
 """What a demonstration answers for a part that it did not find."""
 TAUGHT, ALONE, PAID = "taught four ways", "EM only", "residual"
-EM, EQUAL = "EM", "groups of equal pay"
+EM, BOTH, EQUAL = "EM", "pages of both parts", "groups of equal pay"
 BETA = 0.2
 TWINS = 8000  # first seed of the twins that it is taught on too
 
@@ -128,7 +128,9 @@ def on_world(seed: int, *, lesson: int = 480, updates: int = 60, progress: bool 
             curves[name].append(splits(rollouts))
             equal.append(report.equal_groups / report.groups)
         arms[name] = measured(policy, world) | {EQUAL: float(np.mean(equal))}
-    return Proof(arms, checks(arms, curves), curves=curves, curve_of="share with the pages of both parts")
+    return Proof(
+        arms, checks(arms, curves), reported(arms), curves=curves, curve_of="share with the pages of both parts"
+    )
 
 
 def checks(arms: Mapping[str, Mapping[str, float]], curves: Mapping[str, Sequence[float]]) -> list[Check]:
@@ -137,10 +139,24 @@ def checks(arms: Mapping[str, Mapping[str, float]], curves: Mapping[str, Sequenc
     alone, paid = arms[ALONE], arms[PAID]
     return [
         Check(
-            f"it splits more, over the training ({during[PAID]:.2f}, {during[ALONE]:.2f})", during[PAID] > during[ALONE]
+            f"it splits more, over the training, by 0.05 ({during[PAID]:.2f}, {during[ALONE]:.2f})",
+            during[PAID] > during[ALONE] + 0.05,
         ),
-        Check(f"and answers more at the end ({paid[EM]:.2f}, {alone[EM]:.2f})", paid[EM] > alone[EM]),
+        Check(f"and answers more at the end, by 0.03 ({paid[EM]:.2f}, {alone[EM]:.2f})", paid[EM] > alone[EM] + 0.03),
         Check("fewer groups are paid equally", paid[EQUAL] < alone[EQUAL]),
+    ]
+
+
+def reported(arms: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What was seen and is not claimed."""
+    found, right = ({name: arms[name][what] for name in (ALONE, PAID)} for what in (BOTH, EM))
+    return [
+        f"Paid by exact match alone it finds the pages of both parts for {found[ALONE]:.2f} of the questions in the "
+        f"end, with the residual sum for {found[PAID]:.2f}: nothing else is ever answered here, so that a few right "
+        "answers teach it.",
+        "What holds both back is writing an answer of two parts: right are "
+        f"{right[ALONE] / max(found[ALONE], 1e-9):.2f} and {right[PAID] / max(found[PAID], 1e-9):.2f} as many as had "
+        "both pages before them.",
     ]
 
 
@@ -149,7 +165,7 @@ def measured(policy: Any, world: Pairs) -> dict[str, float]:
     rollouts = played(policy, world.held_out, world.environment, seed=world.seed)
     return {
         EM: float(np.mean([ExactMatch()(one).value for one in rollouts])),
-        "pages of both parts": splits(rollouts),
+        BOTH: splits(rollouts),
         "queries": float(np.mean([CallCount()(one).value for one in rollouts])),
         "does not search": float(np.mean([not one.steps[0].calls for one in rollouts])),
     }
