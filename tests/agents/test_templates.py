@@ -172,3 +172,11 @@ def test_the_results_of_several_queries_are_told_apart():
 def test_a_template_that_cannot_be_is_refused(settings):
     with pytest.raises(SettingError, match="most_queries is at least 1"):
         TagTemplate(**settings)
+
+
+def test_a_turn_of_several_calls_does_not_end_at_the_first():
+    several = ToolCallTemplate(several_calls=True)
+    assert (TOOLS.stops, several.stops) == (("</tool_call>", "</answer>"), ("</answer>",))
+    written = several.write("Both.", query=["one", "two"])
+    assert [call.query for call in several.parse(written).calls] == ["one", "two"]
+    assert written.count(several.stops[0]) == 0 < written.count(TOOLS.stops[0])

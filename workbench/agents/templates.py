@@ -202,8 +202,9 @@ class TagTemplate:
 
 @part
 class ToolCallTemplate:
-    """Chat messages with tool calls: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, several a turn.
+    """Chat messages with tool calls: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``.
 
+    A sampled turn ends with its first call, or with `several_calls` where the model ends it (ToolRL's turns, say).
     The final answer is a turn without a call; where it holds ``<answer>`` tags, what stands between them, else the
     whole text after the thought. Prompt and observations are written with the tokenizer's own chat template; the
     observation is what that template puts between the assistant's text and the next turn.
@@ -219,10 +220,11 @@ class ToolCallTemplate:
     last_turn_notice: str = "No more tool calls are possible. Answer now."
     think: str = "think"
     reply_role: str = "user"  # "tool" where the model's chat template knows it
+    several_calls: bool = False
 
     @property
     def stops(self) -> tuple[str, ...]:
-        return "</tool_call>", "</answer>"
+        return ("</answer>",) if self.several_calls else ("</tool_call>", "</answer>")
 
     def prompt(self, task: Task, tools: Sequence[Tool], observation: str, tokenizer: Any) -> str:
         described = "\n".join(
