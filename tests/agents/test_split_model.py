@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from tests.tiny_model import tiny_engine, tiny_tokenizer
 from tests.training.worlds import TASKS, Letter, Quiet, speaker
 from workbench.agents.split_model import SplitModel
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.store import open_store
 from workbench.training.plan import Optimiser
 from workbench.training.train import train
 
@@ -93,12 +96,14 @@ def test_a_model_that_scales_its_logits_is_read_whole(compute: torch.dtype | Non
     assert logits.dtype == torch.float32
 
 
-def test_a_training_keeps_its_weights_whole():
+def test_a_training_keeps_its_weights_whole_and_its_settings_say_how_it_computed(tmp_path: Path):
     policy = speaker()
     policy.engine.compute = torch.bfloat16
     before = [parameter.detach().clone() for parameter in policy.engine.model.parameters()]
     settings = {"updates": 1, "tasks_per_update": 4, "optimiser": Optimiser(1e-6, warmup=0)}
-    [report] = train(policy, TASKS, Quiet(), Letter(), **settings)
+    with open_store(tmp_path) as store:
+        [report] = train(policy, TASKS, Quiet(), Letter(), recorder=store, **settings)
+        assert json.loads(store.sql("select settings from runs").settings[0])["compute"] == "bfloat16"
     assert [check.ok for check in report.checks if check.name == "sampler gap"] == [True]
     after = list(policy.engine.model.parameters())
     assert {parameter.dtype for parameter in after} == {torch.float32}

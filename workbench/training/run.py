@@ -121,6 +121,8 @@ class Run(Driven):
         settings: dict[str, Any] = {"kind": "train", "policy": self.policy.name, "seed": self.seed}
         settings |= {"updates": self.updates, "plan": self.plan.spec()}
         settings |= {"continues": dict(self.continues)} if self.continues else {}
+        compute = getattr(getattr(self.policy, "engine", None), "compute", None)
+        settings |= {"compute": str(compute).removeprefix("torch.")} if compute else {}
         return self.recorder.start_run(settings, name=name)
 
     def _own_folder(self) -> Path | None:
