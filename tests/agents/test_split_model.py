@@ -15,6 +15,7 @@ from tests.tiny_model import tiny_engine, tiny_tokenizer
 from tests.training.worlds import TASKS, Letter, Quiet, speaker
 from workbench.agents.split_model import SplitModel
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.errors import SettingError
 from workbench.store import open_store
 from workbench.training.plan import Optimiser
 from workbench.training.train import train
@@ -109,3 +110,11 @@ def test_a_training_keeps_its_weights_whole_and_its_settings_say_how_it_computed
     assert {parameter.dtype for parameter in after} == {torch.float32}
     moved = torch.cat([(a.detach() != b).flatten() for a, b in zip(after, before, strict=True)])
     assert moved.float().mean() > 0.5  # to weights in bfloat16 a step of 1e-6 is nothing
+
+
+@pytest.mark.parametrize("wrong", [torch.float16, "bfloat16"])
+def test_another_type_is_refused(wrong: Any):
+    engine = tiny_engine()
+    engine.compute = wrong
+    with pytest.raises(SettingError, match="compute is torch.bfloat16, or None"):
+        sampled(engine, [np.arange(1, 9)])

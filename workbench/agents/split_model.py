@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from workbench.errors import SettingError
+
 
 class SplitModel:
     """Gives the logits at some places only, float32.
@@ -20,6 +22,11 @@ class SplitModel:
     """
 
     def __init__(self, model: Any, compute: torch.dtype | None = None) -> None:
+        if compute not in (None, torch.bfloat16):
+            raise SettingError(
+                f"compute is torch.bfloat16, or None for the weights' own type, got {compute!r} (float16 would need its "
+                "gradients scaled)"
+            )
         self.model, self.compute = model, compute
 
     @property
