@@ -24,8 +24,8 @@ class SplitModel:
     def __init__(self, model: Any, compute: torch.dtype | None = None) -> None:
         if compute not in (None, torch.bfloat16):
             raise SettingError(
-                f"compute is torch.bfloat16, or None for the weights' own type, got {compute!r} (float16 would need its "
-                "gradients scaled)"
+                f"compute is torch.bfloat16, or None for the weights' own type, got {compute!r} (float16 would need "
+                "scaled gradients)"
             )
         self.model, self.compute = model, compute
 
