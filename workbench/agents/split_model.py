@@ -17,7 +17,7 @@ class SplitModel:
 
     With `compute` the decoder's matrix products are computed in that type, and the weights stay as they are: what an
     optimiser adds to them is not lost in rounding. The head computes in the weights' own type, since a rounded logit
-    is a wrong logprob (MiniMax-M1, arXiv:2506.13585, sec. 3.2); in a model whose logits are more than its head's
+    is a wrong logprob (MiniMax-M1, arXiv:2506.13585, keeps its head so too); in a model whose logits are more than its head's
     output (scaled, capped) it is rounded like the rest.
     """
 
