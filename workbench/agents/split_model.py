@@ -17,8 +17,8 @@ class SplitModel:
 
     With `compute` the decoder's matrix products are computed in that type, and the weights stay as they are: what an
     optimiser adds to them is not lost in rounding. The head computes in the weights' own type, since a rounded logit
-    is a wrong logprob (MiniMax-M1, arXiv:2506.13585, keeps its head so too); in a model whose logits are more than its head's
-    output (scaled, capped) it is rounded like the rest.
+    is a wrong logprob (MiniMax-M1, arXiv:2506.13585, keeps its head in float32 for that); in a model whose logits are
+    more than its head's output (scaled, capped) it is rounded like the rest.
     """
 
     def __init__(self, model: Any, compute: torch.dtype | None = None) -> None:
