@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import threading
 import time
+import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -18,14 +21,15 @@ from workbench.errors import StoreBusy, StoreError, UnknownName, WorkbenchError
 from workbench.scores import Scores
 from workbench.store import Store, open_store
 from workbench.store.allowed import check
-from workbench.store.visitor_process import connect
-from workbench.store.visitors import Answer, Limits, Visitors
+from workbench.store.visitor_process import connect, write
+from workbench.store.visitors import Answer, Limits, Visitors, _Child
 
 pytestmark = pytest.mark.embedded("attacks its files")
 
 CANARY = "canary-5f0c1d"
 
-SMALL = Limits(rows=50, bytes=2**20, seconds=1.5, memory=64 * 2**20, at_once=2)
+SMALL = Limits(rows=50, bytes=2**20, seconds=60, memory=64 * 2**20, at_once=2)
+HASTY = replace(SMALL, seconds=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,13 @@ def untouched(home: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def visitors(home: Path) -> Iterator[Visitors]:
     made = Visitors(home / "lab", SMALL)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def hasty(home: Path) -> Iterator[Visitors]:
+    made = Visitors(home / "lab", HASTY)
     yield made
     made.close()
 
@@ -307,14 +318,14 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_takes_too_much_is_ended(visitors: Visitors, name: str):
+def test_what_takes_too_much_is_ended(hasty: Visitors, name: str):
     with pytest.raises(StoreError, match=TOO_MUCH):
-        asked(visitors, BOMBS[name])
+        asked(hasty, BOMBS[name])
 
 
-def test_what_takes_too_long_is_ended_on_time_though_it_needs_no_memory(visitors: Visitors):
+def test_what_takes_too_long_is_ended_on_time_though_it_needs_no_memory(hasty: Visitors):
     with pytest.raises(StoreError, match="took longer than 1.5 s and was ended"):
-        asked(visitors, "select count(*) from range(1000000000000) t(n) where n < 0")
+        asked(hasty, "select count(*) from range(1000000000000) t(n) where n < 0")
 
 
 def test_after_a_bomb_the_next_question_is_answered(visitors: Visitors):
@@ -381,6 +392,15 @@ def test_a_process_that_died_is_replaced(home: Path):
     time.sleep(0.2)
     assert rows(visitors, "select 2") == [(2,)]
     visitors.close()
+
+
+@pytest.mark.parametrize("header", [b'{"cut": "", "over": false}', b""])
+def test_an_answer_that_was_cut_off_on_its_way_is_none(header: bytes):
+    sent = io.BytesIO()
+    write(sent, header)  # and then the process was ended
+    child = _Child.__new__(_Child)
+    child._process = types.SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(sent.getvalue()))
+    assert child.asked("select 1") == (None, b"")
 
 
 def test_the_process_has_no_environment_and_ends_with_its_parent(home: Path):

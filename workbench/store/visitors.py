@@ -250,14 +250,16 @@ class _Child:
         return self._process.poll() is None
 
     def asked(self, sql: str) -> tuple[dict[str, Any] | None, bytes]:
-        """The header of the answer and its table; None where the process is gone."""
+        """The header of the answer and its table; None where the process was gone before all of it was here."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             write(self._process.stdin, sql.encode("utf-8", "replace") or b" ")
         except OSError:  # it was ended meanwhile
             return None, b""
-        header = read(self._process.stdout)
-        return (json.loads(header), read(self._process.stdout)) if header else (None, b"")
+        header = json.loads(read(self._process.stdout) or b"null")
+        body = read(self._process.stdout) if header else b""
+        whole = header and (body or "error" in header)  # an error comes without a table
+        return (header, body) if whole else (None, b"")
 
     def kill(self) -> None:
         """End it; whoever waits for its answer gets none. From any thread."""
