@@ -171,6 +171,15 @@ def test_what_cannot_be_exported_leaves_no_file(argv: list[str], said: str, caps
     assert not list(Path().glob("*out*"))
 
 
+def test_an_export_overwrites_no_file(capsys: pytest.CaptureFixture[str]):
+    rows_file("chat.jsonl", [{"messages": CHAT}])
+    assert main(["import", "chat.jsonl"]) == 0
+    Path("out.jsonl").write_text("mine")
+    assert main(["export", "r1", "out.jsonl"]) == 2
+    assert "out.jsonl is there already; export to a new file" in capsys.readouterr().err
+    assert Path("out.jsonl").read_text() == "mine"
+
+
 def test_trees_are_exported_in_order_of_recording():
     rows_file("rows.jsonl", [{"messages": [{"role": "user", "content": f"{n}?"}, CHAT[4]]} for n in range(5)])
     with open_store("lab") as store:
