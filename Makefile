@@ -12,8 +12,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Without a GPU: the release whose CPU build pip finds. Newer ones bring gigabytes of CUDA.
 TORCH := $(if $(shell command -v nvidia-smi),,torch==2.13.0)
 
-# One worker a core, four at most. A file stays with one worker: its tests share what is dear to set up.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One worker a core, four at most. A file stays with one worker: its tests share what is dear to set up. A worker that
+# a hanging test ended is not started again: it would run that test again.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -108,15 +108,16 @@ def test_token_scores_stand_in_sql_as_sums_by_step(store: Store):
 
 def test_ctrl_c_in_a_long_question_is_ctrl_c_and_the_next_one_is_answered(store: Store):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
     try:
-        with pytest.raises(KeyboardInterrupt):
-            store.sql("select sum(a.range * b.range) from range(10000000) a, range(100000) b")
+        for _ in range(8):  # DuckDB's other threads are not always at work: left to themselves they hang one in three
+            timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                store.sql("select sum(a.range * b.range) from range(10000000) a, range(100000) b")
+            assert store.sql("select 1 as one").one[0] == 1
     finally:
         timer.cancel()
         signal.signal(signal.SIGINT, before)
-    assert store.sql("select 1 as one").one[0] == 1
 
 
 def test_a_new_scoring_takes_force_and_the_old_one_stays(store: Store):

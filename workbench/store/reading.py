@@ -130,6 +130,7 @@ def _asked(cursor: lake.Connection, query: str, parameters: Mapping[str, Any]) -
     except RuntimeError as error:  # DuckDB's word for Ctrl-C
         if not isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise
+        cursor.interrupt()  # or its other threads work on, and whatever is next waits for them
         cursor.execute("select 1")  # ends the work under way: a cursor that is closed before that waits for it
         raise KeyboardInterrupt from error
 
