@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Literal
 
 from workbench.errors import SettingError
@@ -15,13 +16,8 @@ Fusion = Literal["consensus", "consensus_reversed", "reciprocal", "interleave"]
 SMOOTHING = 60
 """Added to every rank by "reciprocal" (Cormack, Clarke & Büttcher 2009)."""
 
-_RANK_SUMS: dict[Fusion, Callable[[Sequence[int]], float]] = {
-    "consensus": lambda ranks: -math.fsum(1 / rank for rank in ranks),
-    "consensus_reversed": lambda ranks: math.fsum(1 / rank for rank in ranks),
-    "reciprocal": lambda ranks: -math.fsum(1 / (SMOOTHING + rank) for rank in ranks),
-}
-"""What is sorted by, ascending: fsum, so that equal sums are equal in whatever order the lists come."""
-FUSIONS: tuple[Fusion, ...] = (*_RANK_SUMS, "interleave")
+_ADDED: dict[Fusion, int] = {"consensus": 0, "consensus_reversed": 0, "reciprocal": SMOOTHING}
+FUSIONS: tuple[Fusion, ...] = (*_ADDED, "interleave")
 
 
 def rank_fusion(lists: Sequence[Sequence[Hit]], *, how: Fusion = "consensus", k: int | None = None) -> list[Hit]:
@@ -53,40 +49,50 @@ def rank_fusion(lists: Sequence[Sequence[Hit]], *, how: Fusion = "consensus", k:
 
 def fused(lists: Sequence[Sequence[Hit]], how: Fusion) -> list[Hit]:
     """`rank_fusion` with the hits as they are: ranks of their own lists, settings unchecked."""
-    pages = _pages(lists)
     if how == "interleave":
-        return [page.hit for page in sorted(pages, key=lambda page: page.place)]
-    sums = _RANK_SUMS[how]
-    scored = how != "reciprocal"
-    rows = [(sums(page.ranks), -page.score if scored else 0.0, page.hit.id, page.hit) for page in pages]
-    return [hit for *_, hit in sorted(rows)]  # ids differ, so that no two hits are compared
+        return _in_turns(lists)
+    hits, ranks, scores = _pages(lists)
+    if how == "reciprocal":
+        scores = dict.fromkeys(scores, 0.0)
+    sign, added = (1 if how == "consensus_reversed" else -1), _ADDED[how]
+    rows = [(sign * _rank_sum(of, added), -scores[id], id) for id, of in ranks.items()]
+    rows.sort()
+    return [hits[id] for _, _, id in rows]
 
 
-@dataclass(slots=True, eq=False)
-class _Page:
-    """What the lists say of a page."""
+def _in_turns(lists: Sequence[Sequence[Hit]]) -> list[Hit]:
+    taken: dict[str, Hit] = {}
+    for hits in zip_longest(*lists):
+        for hit in hits:
+            if hit is not None:
+                taken.setdefault(hit.id, hit)
+    return list(taken.values())
 
-    hit: Hit
-    place: tuple[int, int]  # of that hit: rank, number of the list
-    score: float  # the best
-    ranks: list[int]
 
-
-def _pages(lists: Sequence[Sequence[Hit]]) -> list[_Page]:
-    pages: dict[str, _Page] = {}
-    for n, hits in enumerate(lists):
+def _pages(lists: Sequence[Sequence[Hit]]) -> tuple[dict[str, Hit], dict[str, list[int]], dict[str, float]]:
+    """By id: the hit of the best place, the ranks by list, the best score (-inf: none). One pass, since rewards ask
+    this of every search step."""
+    best: dict[str, Hit] = {}
+    ranks: dict[str, list[int]] = {}
+    scores: dict[str, float] = {}
+    for hits in lists:
         here: set[str] = set()
         for rank, hit in enumerate(hits, start=1):
-            if hit.id in here:
+            id = hit.id
+            if id in here:
                 continue
-            here.add(hit.id)
-            score = -math.inf if math.isnan(hit.score) else hit.score
-            page = pages.get(hit.id)
-            if page is None:
-                pages[hit.id] = _Page(hit, (rank, n), score, [rank])
-                continue
-            page.ranks.append(rank)
-            page.score = max(page.score, score)
-            if (rank, n) < page.place:
-                page.hit, page.place = hit, (rank, n)
-    return list(pages.values())
+            here.add(id)
+            if id not in ranks:
+                best[id], ranks[id], scores[id] = hit, [rank], -math.inf
+            else:
+                if rank < min(ranks[id]):
+                    best[id] = hit
+                ranks[id].append(rank)
+            if hit.score > scores[id]:  # NaN is not
+                scores[id] = hit.score
+    return best, ranks, scores
+
+
+def _rank_sum(ranks: Sequence[int], added: int) -> float:
+    """Sum of 1 / (added + rank): fsum, so that equal sums are equal in whatever order the lists come."""
+    return 1 / (added + ranks[0]) if len(ranks) == 1 else math.fsum([1 / (added + rank) for rank in ranks])
