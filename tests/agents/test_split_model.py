@@ -49,6 +49,31 @@ def test_the_head_is_not_rounded():
     assert not torch.equal(logits, logits.bfloat16().float())
 
 
+def test_on_a_processor_attention_is_computed_in_float32(tmp_path: Path):
+    engine, seen = rounded(), []
+
+    def attention(query: torch.Tensor, *rest: Any, **settings: Any) -> torch.Tensor:
+        seen.append((query.dtype, torch.is_autocast_enabled("cpu")))
+        return plain(query, *rest, **settings)
+
+    plain = torch.nn.functional.scaled_dot_product_attention
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention)
+        sampled(engine, [np.arange(1, 9)])
+        engine.split.hidden(input_ids=IDS, use_cache=False).sum().backward()
+    assert set(seen) == {(torch.float32, False)}
+    engine.model.save_pretrained(tmp_path)
+    assert "sdpa" not in (tmp_path / "config.json").read_text()  # a matter of this machine, not of the model
+
+
+def test_weights_in_bfloat16_compute_in_it_too():
+    engine = tiny_engine()
+    engine.model.bfloat16()
+    engine.compute = torch.bfloat16
+    assert engine.split.apart
+    sampled(engine, [np.arange(1, 9)])
+
+
 def test_what_was_sampled_is_scored_alike_across_turns_and_batches():
     engine = rounded()
     first = [np.arange(1, n) for n in (5, 9, 17)]

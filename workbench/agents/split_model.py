@@ -8,8 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from workbench.errors import SettingError
+
+WHOLE_ATTENTION = "sdpa_in_float32"
 
 
 class SplitModel:
@@ -18,7 +23,8 @@ class SplitModel:
     With `compute` the decoder's matrix products are computed in that type, and the weights stay as they are: what an
     optimiser adds to them is not lost in rounding. The head computes in the weights' own type, since a rounded logit
     is a wrong logprob (MiniMax-M1, arXiv:2506.13585, keeps its head in float32 for that); in a model whose logits are
-    more than its head's output (scaled, capped) it is rounded like the rest.
+    more than its head's output (scaled, capped) it is rounded like the rest. On a processor attention is computed in
+    float32 too: its kernels for bfloat16 are the slower ones there.
     """
 
     def __init__(self, model: Any, compute: torch.dtype | None = None) -> None:
@@ -28,6 +34,8 @@ class SplitModel:
                 "scaled gradients)"
             )
         self.model, self.compute = model, compute
+        if compute and model.device.type == "cpu" and self.bare.config._attn_implementation == "sdpa":
+            self.bare.set_attn_implementation(WHOLE_ATTENTION)
 
     @property
     def bare(self) -> Any:
@@ -76,3 +84,18 @@ class SplitModel:
         head = self.bare.get_output_embeddings()
         with torch.autocast(hidden.device.type, enabled=False):
             return head(hidden.to(head.weight.dtype))
+
+
+def _whole_attention(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: Any, **settings: Any
+) -> Any:
+    """Scaled dot product attention in float32, whatever the products around it."""
+    if mask is not None and mask.is_floating_point():
+        mask = mask.float()
+    with torch.autocast(query.device.type, enabled=False):
+        out, weights = sdpa_attention_forward(module, query.float(), key.float(), value.float(), mask, **settings)
+    return out.to(value.dtype), weights
+
+
+AttentionInterface.register(WHOLE_ATTENTION, _whole_attention)
+AttentionMaskInterface.register(WHOLE_ATTENTION, sdpa_mask)
