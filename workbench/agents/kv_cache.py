@@ -23,7 +23,9 @@ class GrowingLayer(DynamicLayer):
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
         self.length = 0
-        like = value_states  # keys that were made in bfloat16 are rotated in float32, and compared in bfloat16
+        # Keys that were made in bfloat16 are rotated in float32. Attention is computed in that on a processor, so that
+        # values are converted once, and elsewhere in bfloat16.
+        like = key_states if key_states.device.type == "cpu" else value_states
         self.buffers = [like.new_empty(*state.shape[:-2], 0, state.shape[-1]) for state in (key_states, value_states)]
 
     def update(
