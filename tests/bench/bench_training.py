@@ -146,7 +146,7 @@ def show(setting: Setting, sides: dict[str, Side], took: list[tuple[Took, Took]]
 def head(setting: Setting, took: list[tuple[Took, Took]], model: str) -> None:
     weights = f"LoRA of rank {setting.lora}" if setting.lora else "all weights"
     print(f"{model}, {weights}; {setting.prompts} prompts x {setting.rollouts} rollouts, at most 4 turns with a search")
-    print(f"and one without; {setting.threads} thread(s); micro-batches of {setting.micro_batch_tokens} padded tokens,")
+    print(f"and one without; {setting.threads} thread(s); micro-batches of {setting.micro_batch_tokens} tokens,")
     print(f"for TRL {setting.rows} rows; {len(took)} updates each in turns, {os.cpu_count()} cores, load")
     print(
         f"{os.getloadavg()[0]:.1f}; torch {version('torch')}, trl {version('trl')}, Python {platform.python_version()}"

@@ -48,25 +48,46 @@ class SplitModel:
         with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
             ids = torch.arange(1, 9, device=self.model.device)[None] % self.bare.config.get_text_config().vocab_size
             whole = self.model(input_ids=ids).logits
-            alone = self._head(self.bare.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
+            alone = self.head(self.bare.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state)
         return torch.allclose(whole, alone.to(whole.dtype), atol=1e-4, rtol=1e-4)
+
+    @cached_property
+    def full_attention(self) -> bool:
+        """Whether every layer sees all that was read before: no sliding window, no state."""
+        text = self.bare.config.get_text_config()
+        kinds = getattr(text, "layer_types", None)
+        if kinds is not None:
+            return set(kinds) == {"full_attention"}
+        return getattr(text, "sliding_window", None) is None and not getattr(text, "is_encoder_decoder", False)
+
+    def mask(self, seen_BTL: torch.Tensor) -> torch.Tensor:
+        """Additive [B, 1, T, L], of bool [B, T, L]: which columns each place may look at."""
+        dtype = self.model.dtype
+        zeros = torch.zeros(seen_BTL.shape, dtype=dtype, device=seen_BTL.device)
+        return zeros.masked_fill_(~seen_BTL, torch.finfo(dtype).min)[:, None]
 
     def hidden(self, *, body: Any = None, **inputs: Any) -> torch.Tensor:
         """[B, T, D], the last hidden states. `body`: of such a decoder, not of the model's own."""
         with self._computing():
             return (self.bare.get_decoder() if body is None else body)(**inputs).last_hidden_state
 
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """float32 [..., V], the logits of last hidden states [..., D]."""
+        head = self.bare.get_output_embeddings()
+        with torch.autocast(hidden.device.type, enabled=False):
+            return head(hidden.to(head.weight.dtype)).float()
+
     def logits(self, places: Any, **inputs: Any) -> torch.Tensor:
         """float32 [..., V] at `places`, an index into [B, T]."""
         if self.apart:
-            return self._head(self.hidden(**inputs)[places]).float()
+            return self.head(self.hidden(**inputs)[places])
         with self._computing():
             return self.model(**inputs).logits[places].float()
 
     def next_logits(self, **inputs: Any) -> torch.Tensor:
         """float32 [B, V], of what comes after the last place."""
         if self.apart:
-            return self._head(self.hidden(**inputs)[:, -1]).float()
+            return self.head(self.hidden(**inputs)[:, -1])
         with self._computing():
             return self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
 
@@ -79,11 +100,6 @@ class SplitModel:
 
     def _computing(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.compute is None else torch.autocast(self.model.device.type, self.compute)
-
-    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
-        head = self.bare.get_output_embeddings()
-        with torch.autocast(hidden.device.type, enabled=False):
-            return head(hidden.to(head.weight.dtype))
 
 
 def _whole_attention(

@@ -37,8 +37,7 @@ class TransformersEngine:
         self.model, self.tokenizer, self.name, self.compute = model.eval(), tokenizer, name, compute
         self.weights_version = 0
         self._split = SplitModel(self.model, compute)
-        whole = _all_full_attention(model.config)
-        self.capabilities = Capabilities(score=True, cache_across_turns=whole, trainable=True)
+        self.capabilities = Capabilities(score=True, cache_across_turns=self._split.full_attention, trainable=True)
         self.eos_ids = eos_ids_of(model.generation_config, tokenizer)
         self._cache: TurnCache | None = None
         self._enders: dict[tuple[str, ...], np.ndarray] = {}
@@ -200,11 +199,7 @@ class TransformersEngine:
         length = marked_BL.shape[1]
         column_L = torch.arange(length, device=marked_BL.device)
         causal_TL = column_L <= torch.arange(length - new, length, device=marked_BL.device)[:, None]
-        seen_B1TL = (marked_BL[:, None, :] & causal_TL)[:, None]
-        dtype = self.model.dtype
-        return torch.zeros(seen_B1TL.shape, dtype=dtype, device=marked_BL.device).masked_fill_(
-            ~seen_B1TL, torch.finfo(dtype).min
-        )
+        return self.split.mask(marked_BL[:, None, :] & causal_TL)
 
     def _enders_of(self, stop: Sequence[str]) -> np.ndarray:
         """bool [V]: tokens that can complete a stop string (their text holds its last character)."""
@@ -271,11 +266,3 @@ def eos_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:
     ids = getattr(generation_config, "eos_token_id", None)
     ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if i is not None)
-
-
-def _all_full_attention(config: Any) -> bool:
-    text = config.get_text_config()
-    kinds = getattr(text, "layer_types", None)
-    if kinds is not None:
-        return set(kinds) == {"full_attention"}
-    return getattr(text, "sliding_window", None) is None and not getattr(text, "is_encoder_decoder", False)

@@ -107,7 +107,7 @@ class Values:
         for _ in range(settings.epochs if count else 0):
             optimiser.zero_grad(set_to_none=True)
             total = 0.0
-            for batch in micro_batches(rows, micro_batch_tokens):
+            for batch in micro_batches(rows, micro_batch_tokens, self.learner.tokens):
                 total += self._backward(batch, targets_T, before_T, settings.clip, count)
             norm = float(torch.nn.utils.clip_grad_norm_(self.parameters(), settings.max_grad_norm))
             if not np.isfinite(norm) or not np.isfinite(total):

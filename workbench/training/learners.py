@@ -18,7 +18,8 @@ from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.split_model import SplitModel
 from workbench.agents.tabular import TabularPolicy
 from workbench.errors import CapabilityError
-from workbench.training.rows import Row
+from workbench.training.reading import Reading, logits_before_trained, reading_of, states_before_trained
+from workbench.training.rows import Row, padded
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,10 @@ class Learner(Protocol):
     def parameters(self) -> list[torch.nn.Parameter]: ...
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood: ...
+
+    def tokens(self, rows: Sequence[Row]) -> int:
+        """Tokens computed when `rows` are read in one go, padding among them."""
+        ...
 
     @property
     def width(self) -> int:
@@ -108,20 +113,25 @@ class LanguageLearner:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
-        ids_BT, at_B, at_T = _before_trained(rows, self.model.device)
-        logits_TV = self.split.logits((at_B, at_T), input_ids=ids_BT, use_cache=False) / self.temperature
+        logits_TV = logits_before_trained(self.split, self._reading(rows)) / self.temperature
         logprobs_TV = logits_TV.log_softmax(-1)
-        logp_T = logprobs_TV.gather(1, ids_BT[at_B, at_T + 1, None])[:, 0]
+        ids_T = np.concatenate([row.tokens.ids_T[1:][row.train_T[1:]] for row in rows])
+        logp_T = logprobs_TV.gather(1, torch.from_numpy(ids_T).long().to(logits_TV.device)[:, None])[:, 0]
         entropy_T = -(logprobs_TV.exp() * logprobs_TV).sum(-1) if entropy else None
         return Likelihood(logp_T, entropy_T)
+
+    def tokens(self, rows: Sequence[Row]) -> int:
+        return self._reading(rows).tokens
 
     @property
     def width(self) -> int:
         return int(self.split.bare.config.get_text_config().hidden_size)
 
     def states(self, rows: Sequence[Row], body: Any = None) -> torch.Tensor:
-        ids_BT, at_B, at_T = _before_trained(rows, self.model.device)
-        return self.split.hidden(body=body, input_ids=ids_BT, use_cache=False)[at_B, at_T].float()
+        return states_before_trained(self.split, self._reading(rows), body).float()
+
+    def _reading(self, rows: Sequence[Row]) -> Reading:
+        return reading_of(rows, shared=self.split.apart and self.split.full_attention)
 
     def body(self) -> torch.nn.Module:
         return copy.deepcopy(self.split.bare.get_decoder())
@@ -182,6 +192,9 @@ class TabularLearner:
         entropy_T = -(logprobs_TA.exp() * logprobs_TA).sum(-1) if entropy else None
         return Likelihood(logprobs_TA.gather(1, taken_T[:, None])[:, 0], entropy_T)
 
+    def tokens(self, rows: Sequence[Row]) -> int:
+        return padded(rows)
+
     @property
     def width(self) -> int:
         return len(self.policy.table)
@@ -220,19 +233,3 @@ class TabularLearner:
 
     def updated(self) -> None:
         self.policy.weights_changed()
-
-
-def _before_trained(rows: Sequence[Row], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """ids_BT, and where (at_B, at_T) what is known before each trained token stands: one place before it.
-
-    Rows are padded on the right, which a causal model never looks at.
-    """
-    width = max(len(row) for row in rows)
-    ids_BT = np.zeros((len(rows), width), np.int64)
-    train_BT = np.zeros((len(rows), width), bool)
-    for b, row in enumerate(rows):
-        ids_BT[b, : len(row)] = row.tokens.ids_T
-        train_BT[b, : len(row)] = row.train_T
-    at_B, at_T = train_BT[:, 1:].nonzero()
-    ids, at_b, at_t = (torch.from_numpy(array).to(device) for array in (ids_BT, at_B, at_T))
-    return ids, at_b, at_t

@@ -47,7 +47,7 @@ class Plan:
     optimiser: Optimiser = field(default_factory=Optimiser)
     end_rule: Any = field(default_factory=EndRule)
     tasks_per_update: int = 8
-    micro_batch_tokens: int = 4096  # padded tokens of one forward and backward pass; changes speed and memory only
+    micro_batch_tokens: int = 4096  # of one forward and backward pass, padding among them; speed and memory only
 
     def __post_init__(self) -> None:
         if not self.tasks:

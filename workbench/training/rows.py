@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,22 +92,45 @@ def trained_trajectories(rows: Sequence[Row]) -> np.ndarray:
     return np.concatenate([np.full(int(row.train_T.sum()), row.number) for row in rows])
 
 
-def micro_batches(rows: Sequence[Row], max_tokens: int, *, whole: bool = False) -> list[list[Row]]:
-    """Rows of like length together, each micro-batch at most `max_tokens` padded tokens (one row at least).
+def padded(rows: Sequence[Row]) -> int:
+    """Tokens of rows read side by side, padding among them."""
+    return len(rows) * max(len(row) for row in rows)
 
+
+Unit = list[Row]
+"""Rows that stay together."""
+
+
+def micro_batches(
+    rows: Sequence[Row], max_tokens: int, tokens: Callable[[Sequence[Row]], int] = padded, *, whole: bool = False
+) -> list[list[Row]]:
+    """Rows that are cheap to compute together, at most `max_tokens` tokens in each micro-batch (one row at least).
+
+    Tried are rows of like length together, which saves padding, and rows that begin alike, where what they have in
+    common is computed once. `tokens` counts what rows cost together, never more than `padded`.
     `whole`: all rows of a trajectory stay together.
     """
-    units: dict[int, list[Row]] = {}
+    units: dict[int, Unit] = {}
     for n, row in enumerate(rows):
         units.setdefault(row.number if whole else n, []).append(row)
+    ways = [_filled(sorted(units.values(), key=key), max_tokens, tokens) for key in (_longest, _begins)]
+    return min(ways, key=lambda batches: sum(map(tokens, batches)))
+
+
+def _filled(units: Sequence[Unit], max_tokens: int, tokens: Callable[[Sequence[Row]], int]) -> list[list[Row]]:
     batches: list[list[Row]] = []
-    for unit in sorted(units.values(), key=_width):
-        if batches and _width(unit) * (len(batches[-1]) + len(unit)) <= max_tokens:
-            batches[-1] += unit
+    for unit in units:
+        more = [*batches[-1], *unit] if batches else []
+        if more and (padded(more) <= max_tokens or tokens(more) <= max_tokens):
+            batches[-1] = more
         else:
             batches.append([*unit])
     return batches
 
 
-def _width(rows: Sequence[Row]) -> int:
-    return max(len(row) for row in rows)
+def _longest(unit: Unit) -> int:
+    return max(len(row) for row in unit)
+
+
+def _begins(unit: Unit) -> bytes:
+    return unit[0].tokens.ids_T.tobytes()

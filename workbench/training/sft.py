@@ -105,7 +105,7 @@ def _step(learner: Learner, adam: torch.optim.Optimizer, batch: Sequence[Row], m
     adam.zero_grad(set_to_none=True)
     whole = sum(float(row.weights_T.sum()) for row in batch)
     total = 0.0
-    for part in micro_batches(batch, most):
+    for part in micro_batches(batch, most, learner.tokens):
         likely = learner.likelihood(part)
         weights_T = np.concatenate([row.weights_T[row.train_T] for row in part])
         loss = -(likely.logp_T * torch.from_numpy(weights_T).to(likely.logp_T.device)).sum() / whole

@@ -55,7 +55,7 @@ def train_on(
         CheckFailed: the loss or the gradient of a step is not finite; that step changes no weight.
     """
     kept = weighted_rows(rows, loss)
-    batches = micro_batches(kept, micro_batch_tokens, whole=loss.ratio == "sequence")
+    batches = micro_batches(kept, micro_batch_tokens, learner.tokens, whole=loss.ratio == "sequence")
     parameters = learner.parameters()
     start = [parameter.detach().clone() for parameter in parameters]
     pulled = loss.kl is not None and loss.kl.into == "loss"

@@ -42,7 +42,7 @@ class Weights:
         if not in_reward and self.values is None:
             return batch
         rows = training_rows(trees, Advantages(batch, np.zeros(len(batch.parent_S))))
-        batches = micro_batches(rows, plan.micro_batch_tokens)
+        batches = micro_batches(rows, plan.micro_batch_tokens, self.learner.tokens)
         if kl is not None and in_reward:
             batch = with_kl_term(batch, batches, self.learner, kl.coef)
         return batch if self.values is None else self.values.valued(batch, batches)
