@@ -16,6 +16,7 @@ from tests.training.worlds import TASKS
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.templates import TagTemplate
 from workbench.agents.transformers_engine import TransformersEngine
+from workbench.training import learners
 from workbench.training.learners import LanguageLearner, learner_for
 from workbench.training.reading import reading_of
 from workbench.training.rows import Row, micro_batches, padded
@@ -181,3 +182,21 @@ def test_micro_batches_put_together_what_begins_alike():
     assert [len(batch) for batch in batches] == [6, 6]
     assert all(len({int(row.tokens.ids_T[0]) for row in batch}) == 1 for batch in batches)
     assert all(shared(batch) <= 140 for batch in batches)
+
+
+@pytest.mark.parametrize("size", [1, 4, 10**6])
+def test_logits_are_made_in_pieces_and_each_again_for_its_gradient(size, monkeypatch):
+    ours, calls = learner(), []
+    whole = ours.likelihood(FORK, entropy=True)
+    gradient = pulled(whole.logp_T + whole.entropy_T, ours.model)
+    monkeypatch.setattr(learners, "LOGITS", size * ours.model.config.vocab_size)
+    head = ours.model.get_output_embeddings()
+    head.register_forward_hook(lambda _, __, out: calls.append(len(out)))
+    likely = ours.likelihood(FORK, entropy=True)
+    count = len(likely.logp_T)
+    made = list(calls)
+    assert max(made) == min(size, count) and sum(made) == count == 12
+    torch.testing.assert_close(pulled(likely.logp_T + likely.entropy_T, ours.model), gradient, atol=1e-4, rtol=1e-4)
+    assert sorted(calls) == sorted(made * 2 if size < count else made)
+    torch.testing.assert_close(likely.logp_T, whole.logp_T)
+    torch.testing.assert_close(likely.entropy_T, whole.entropy_T)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from workbench.agents.language_policy import LanguagePolicy
 from workbench.agents.split_model import SplitModel
@@ -20,6 +21,9 @@ from workbench.agents.tabular import TabularPolicy
 from workbench.errors import CapabilityError
 from workbench.training.reading import Reading, logits_before_trained, reading_of, states_before_trained
 from workbench.training.rows import Row, padded
+
+LOGITS = 2**26
+"""Numbers held at once, 256 MB. More of them are made in pieces and not kept: the gradient makes each piece again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +117,29 @@ class LanguageLearner:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def likelihood(self, rows: Sequence[Row], *, entropy: bool = False) -> Likelihood:
-        logits_TV = logits_before_trained(self.split, self._reading(rows)) / self.temperature
-        logprobs_TV = logits_TV.log_softmax(-1)
-        ids_T = np.concatenate([row.tokens.ids_T[1:][row.train_T[1:]] for row in rows])
-        logp_T = logprobs_TV.gather(1, torch.from_numpy(ids_T).long().to(logits_TV.device)[:, None])[:, 0]
-        entropy_T = -(logprobs_TV.exp() * logprobs_TV).sum(-1) if entropy else None
-        return Likelihood(logp_T, entropy_T)
+        reading = self._reading(rows)
+        ids = np.concatenate([row.tokens.ids_T[1:][row.train_T[1:]] for row in rows])
+        ids_T = torch.from_numpy(ids).long().to(self.model.device)
+        if not self.split.apart:
+            return self._of_logits(logits_before_trained(self.split, reading), ids_T, entropy)
+        states_TD = states_before_trained(self.split, reading)
+        size = max(1, LOGITS // self.split.bare.config.get_text_config().vocab_size)
+        if len(ids_T) <= size:
+            return self._of_states(states_TD, ids_T, entropy)
+        pieces = [
+            checkpoint(self._of_states, *piece, entropy, use_reentrant=False)
+            for piece in zip(states_TD.split(size), ids_T.split(size), strict=True)
+        ]
+        entropy_T = torch.cat([piece.entropy_T for piece in pieces]) if entropy else None
+        return Likelihood(torch.cat([piece.logp_T for piece in pieces]), entropy_T)
+
+    def _of_states(self, states_TD: torch.Tensor, ids_T: torch.Tensor, entropy: bool) -> Likelihood:
+        return self._of_logits(self.split.head(states_TD), ids_T, entropy)
+
+    def _of_logits(self, logits_TV: torch.Tensor, ids_T: torch.Tensor, entropy: bool) -> Likelihood:
+        logprobs_TV = (logits_TV / self.temperature).log_softmax(-1)
+        logp_T = logprobs_TV.gather(1, ids_T[:, None])[:, 0]
+        return Likelihood(logp_T, -(logprobs_TV.exp() * logprobs_TV).sum(-1) if entropy else None)
 
     def tokens(self, rows: Sequence[Row]) -> int:
         return self._reading(rows).tokens

@@ -111,9 +111,7 @@ def states_before_trained(split: SplitModel, reading: Reading, body: Any = None)
 
 
 def logits_before_trained(split: SplitModel, reading: Reading) -> torch.Tensor:
-    """float32 [T, V]: the logits of each trained token, rows in order."""
-    if split.apart:
-        return split.head(states_before_trained(split, reading))
+    """float32 [T, V]: the logits of each trained token, rows in order, of a model that is not its two halves."""
     ids_BT, index_T = (torch.from_numpy(array).to(split.model.device) for array in _laid_out(reading))
     return split.logits(torch.unravel_index(index_T, ids_BT.shape), input_ids=ids_BT, use_cache=False)
 
