@@ -56,7 +56,11 @@ TAGS = [f"<{slash}{tag}>" for tag in ("think", "search", "information", "answer"
 
 @part
 class Recipe:
-    """How the tiny policy is made. Defaults give the one that ships."""
+    """How the tiny policy is made. Defaults give the one that ships.
+
+    After 900 updates it is still learning: greedy exact match on 400 held-out tasks is .48 for the one that ships, and
+    .42, .39 and .37 for seeds 0 to 2 on another machine. After 1,600 updates it is .50 and .53 (seeds 1 and 2).
+    """
 
     _: KW_ONLY
     width: int = 192
