@@ -97,10 +97,6 @@ def padded(rows: Sequence[Row]) -> int:
     return len(rows) * max(len(row) for row in rows)
 
 
-Unit = list[Row]
-"""Rows that stay together."""
-
-
 def micro_batches(
     rows: Sequence[Row], max_tokens: int, tokens: Callable[[Sequence[Row]], int] = padded, *, whole: bool = False
 ) -> list[list[Row]]:
@@ -110,14 +106,14 @@ def micro_batches(
     common is computed once. `tokens` counts what rows cost together, never more than `padded`.
     `whole`: all rows of a trajectory stay together.
     """
-    units: dict[int, Unit] = {}
+    units: dict[int, list[Row]] = {}
     for n, row in enumerate(rows):
         units.setdefault(row.number if whole else n, []).append(row)
     ways = [_filled(sorted(units.values(), key=key), max_tokens, tokens) for key in (_longest, _begins)]
     return min(ways, key=lambda batches: sum(map(tokens, batches)))
 
 
-def _filled(units: Sequence[Unit], max_tokens: int, tokens: Callable[[Sequence[Row]], int]) -> list[list[Row]]:
+def _filled(units: Sequence[Sequence[Row]], max_tokens: int, tokens: Callable[[Sequence[Row]], int]) -> list[list[Row]]:
     batches: list[list[Row]] = []
     for unit in units:
         more = [*batches[-1], *unit] if batches else []
@@ -128,9 +124,9 @@ def _filled(units: Sequence[Unit], max_tokens: int, tokens: Callable[[Sequence[R
     return batches
 
 
-def _longest(unit: Unit) -> int:
+def _longest(unit: Sequence[Row]) -> int:
     return max(len(row) for row in unit)
 
 
-def _begins(unit: Unit) -> bytes:
+def _begins(unit: Sequence[Row]) -> bytes:
     return unit[0].tokens.ids_T.tobytes()
