@@ -51,6 +51,7 @@ FORK = [  # the first row trains tokens of what all begin with; the first of the
 ]
 BEGINNING_OF_ANOTHER = [a_row(A[:50], 10), a_row(after(A, B[:5]), 15), a_row(after(A, B[:5]), [3, 54])]
 WITH_A_STRANGER = [*PROMPT, a_row(after(B[:30]), 30 - 1)]
+MANY = [a_row(after(A, C[n : n + 20]), 20) for n in range(40)]
 SHAPES = {
     "a prompt": PROMPT,
     "two prompts": TWO_PROMPTS,
@@ -136,6 +137,17 @@ def test_as_many_tokens_are_computed_as_are_counted(rows):
     )
     ours.likelihood(rows)
     assert sum(computed) == counted < padded(rows)
+
+
+def test_on_several_threads_too_the_gradient_is_the_same_to_the_last_bit():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        ours = learner()
+        gradients = [pulled(ours.likelihood(MANY).logp_T, ours.model) for _ in range(20)]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
 def test_a_prompt_of_many_rows_is_read_once():

@@ -88,16 +88,22 @@ def _common(a_T: np.ndarray, b_T: np.ndarray) -> int:
 
 
 def states_before_trained(split: SplitModel, reading: Reading, body: Any = None) -> torch.Tensor:
-    """[T, D]: the model's last hidden state before each trained token, rows in order. `body`: of such a decoder."""
+    """[T, D]: the model's last hidden state before each trained token, rows in order. `body`: of such a decoder.
+
+    Chosen is by `index_select`, whose gradient adds in order. That of `[index]` adds what several rows share in any
+    order where there are several threads, and a resumed run would not be the unbroken one to the last bit.
+    """
     device = split.model.device
     ids_BS, index_T = _laid_out(reading)
     ids, index = torch.from_numpy(ids_BS).to(device), torch.from_numpy(index_T).to(device)
     if not reading.beginnings:
-        return split.hidden(body=body, input_ids=ids, use_cache=False).flatten(0, 1)[index]
+        return split.hidden(body=body, input_ids=ids, use_cache=False).flatten(0, 1).index_select(0, index)
     cache = DynamicCache()
     beginnings = torch.from_numpy(_padded(reading.beginnings)).to(device)
     begun_GPD = split.hidden(body=body, input_ids=beginnings, past_key_values=cache, use_cache=True)
-    cache.batch_select_indices(torch.from_numpy(reading.of_B).to(device))
+    of_B = torch.from_numpy(reading.of_B).to(device)
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys.index_select(0, of_B), layer.values.index_select(0, of_B)
     length_B1 = torch.from_numpy(reading.length_B).to(device)[:, None]
     rest_BSD = split.hidden(
         body=body,
@@ -107,7 +113,7 @@ def states_before_trained(split: SplitModel, reading: Reading, body: Any = None)
         past_key_values=cache,
         use_cache=True,
     )
-    return torch.cat([begun_GPD.flatten(0, 1), rest_BSD.flatten(0, 1)])[index]
+    return torch.cat([begun_GPD.flatten(0, 1), rest_BSD.flatten(0, 1)]).index_select(0, index)
 
 
 def logits_before_trained(split: SplitModel, reading: Reading) -> torch.Tensor:
